@@ -10,13 +10,16 @@ use std::time::Duration;
 
 use flowcast::server::{Relay, RtmpServerBuilder};
 use flowcast::{Engine, RtmpServer};
+use flowcast_http::Options;
 use flowcast_redis::{
     DesiredOptions, DesiredStreams, EngineStreams, HttpCluster, LeaseIfAway, LeaseOptions, LeasedKeys,
-    Leases, NodeOptions, Nodes, Origins, Redis, RedisOptions, Room, RunnerOptions, StreamRunner,
+    Leases, NodeOptions, Nodes, Origins, Redis, RedisKeys, RedisKeysOptions, RedisOptions, Room,
+    RunnerOptions, StreamRunner,
 };
 
 use crate::DEADLINE;
 use crate::file::ClusterTable;
+use crate::keys::NodeKeys;
 use crate::support::Result;
 use crate::support::print::out;
 
@@ -32,11 +35,13 @@ pub(crate) struct Joining {
     leases: Leases,
     desired: DesiredStreams,
     origins: Arc<OnceLock<Origins>>,
+    keys: NodeKeys,
 }
 
 /// A node.
 pub(crate) struct Node {
     nodes: Nodes,
+    keys: NodeKeys,
     desired: DesiredStreams,
     runner: Arc<StreamRunner>,
     drain: Duration,
@@ -45,7 +50,7 @@ pub(crate) struct Node {
 }
 
 impl Joining {
-    pub(crate) fn new(table: &ClusterTable) -> Result<Self> {
+    pub(crate) fn new(table: &ClusterTable, engine: &Engine) -> Result<Self> {
         let said = |wanted: &Option<String>, name: &str| wanted.clone().or_else(|| env::var(name).ok());
         let url = said(&table.redis, "REDIS_URL").ok_or("cluster: redis is missing, and so is REDIS_URL")?;
         let name = said(&table.node, "NODE_NAME").or_else(hostname);
@@ -59,14 +64,16 @@ impl Joining {
         let secret = env::var("CLUSTER_SECRET").ok().map(Into::into);
         let desired = DesiredOptions::default().with(|options| options.secret = secret);
         let desired = DesiredStreams::new(&redis, &leases, desired)?;
-        Ok(Self { redis, name, leases, desired, origins: Arc::default() })
+        let own = engine.keys().clone();
+        let keys = NodeKeys { shared: RedisKeys::new(&redis, &own, RedisKeysOptions::default())?, own };
+        Ok(Self { redis, name, leases, desired, origins: Arc::default(), keys })
     }
 
-    /// A server on which a name is published only if it is on no other node, and which plays what runs on any.
+    /// A server that takes the keys of the cluster, on which a name is published only if it is on no other node, and which plays what runs on any.
     pub(crate) fn on(&self, server: RtmpServerBuilder, engine: &Engine) -> Result<RtmpServerBuilder> {
         let origins = self.origins.clone();
         let relay = Relay::by(move |name| origins.get()?.pull(name)).hold(HOLD);
-        let keys = LeasedKeys::new(engine.keys().clone(), &self.leases, engine)?;
+        let keys = LeasedKeys::new(self.keys.clone(), &self.leases, engine)?;
         Ok(server.relay(relay).key_store(keys))
     }
 
@@ -85,14 +92,15 @@ impl Joining {
         let runner = Arc::new(StreamRunner::start(&self.desired, &nodes, runs, RunnerOptions::default())?);
         out!("node {} of the cluster {}; others play from {address}", self.name, table.name)?;
         let drain = Duration::from_secs(table.drain_seconds);
-        Ok(Node { nodes, desired: self.desired, runner, drain, running: BTreeSet::new(), listed: false })
+        let (desired, keys) = (self.desired, self.keys);
+        Ok(Node { nodes, keys, desired, runner, drain, running: BTreeSet::new(), listed: false })
     }
 }
 
 impl Node {
     /// For the page and the API.
-    pub(crate) fn http(&self) -> HttpCluster {
-        HttpCluster::new(&self.nodes, &self.desired, &self.runner)
+    pub(crate) fn shown(&self, options: Options) -> Options {
+        options.cluster(HttpCluster::new(&self.nodes, &self.desired, &self.runner)).keys(self.keys.clone())
     }
 
     /// What has changed since the last time.

@@ -8,6 +8,7 @@ mod file;
 #[path = "../channels/fleet.rs"]
 mod fleet;
 mod kept;
+mod keys;
 #[path = "../channels/running.rs"]
 mod running;
 #[path = "../channels/server.rs"]
@@ -99,7 +100,7 @@ fn run(cli: &Cli) -> Result<()> {
     let kept = Kept::open(&http.data)?;
     kept.give_keys(&engine, &file)?;
     // Before the channels, which may play what is published.
-    let joining = file.cluster.as_ref().map(Joining::new).transpose()?;
+    let joining = file.cluster.as_ref().map(|table| Joining::new(table, &engine)).transpose()?;
     let rtmp = server::serve(&engine, &file.server.clone().unwrap_or_default(), |server| match &joining {
         Some(joining) => joining.on(server, &engine),
         None => Ok(server),
@@ -233,7 +234,7 @@ fn serve_http(
         options.proxies.clone_from(&table.proxies);
     });
     let options = match node {
-        Some(node) => options.cluster(node.http()),
+        Some(node) => node.shown(options),
         None => options,
     };
     let http = serve(engine, &table.listen, options)?;

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use kit::rig::Known;
-use kit::{Need, PATIENCE, Peer, RedisServer, directory, example, need, text, wait_until};
+use kit::{
+    Need, PATIENCE, Peer, RedisServer, directory, example, ffmpeg_publish, need, remux, text, wait_until,
+};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -117,6 +119,56 @@ fn a_stream_runs_on_one_node_moves_when_that_is_drained_and_again_when_it_ends()
     assert!(wait_until(PATIENCE, || two.get("/api/v1/streams")["total"] == 0));
     let (status, body) = two.studio.ask("GET", "/api/v1/cluster/streams/show", None);
     assert_eq!(status, 404, "{body}");
+}
+
+/// A key that the page of one node issues is taken by another, shown by both, and revoked by either; those of a node's file stay its own.
+#[test]
+fn a_key_that_one_node_issues_is_taken_by_the_other_until_it_is_revoked() {
+    let Some(program) = example("studio") else { return };
+    if !need(&[Need::Redis, Need::Ffmpeg]) {
+        return;
+    }
+    let (clip, folder, redis) = (Known::small(), directory(), RedisServer::start());
+    let flv = remux(&clip.file, folder.path(), "clip.flv");
+    let [one, two] = ["one", "two"].map(|name| Node::start(&program, folder.path(), &redis, name));
+    let issue = |name: &str| {
+        let mut answer = (0, String::new());
+        // Redis is looked for as the node starts.
+        wait_until(PATIENCE, || {
+            answer = one.studio.ask("POST", "/api/v1/keys", Some(&json!({"name": name})));
+            answer.0 != 503
+        });
+        answer
+    };
+    let (status, body) = issue("field");
+    assert_eq!(status, 201, "{body}");
+    let issued: Value = serde_json::from_str(&body).expect("JSON");
+    let key = issued["key"].as_str().expect("it is shown once").to_owned();
+    let names = |node: &Node| {
+        let keys = node.get("/api/v1/keys");
+        keys["keys"].as_array().expect("a list").iter().map(|of| of["name"].clone()).collect::<Vec<_>>()
+    };
+    for node in [&one, &two] {
+        assert!(wait_until(PATIENCE, || names(node) == ["field", "guest"]), "{:?}", names(node));
+    }
+    let taken = issue("guest");
+    assert_eq!(taken.0, 409, "{}", taken.1);
+    // Until it has heard of the key, the other node refuses it.
+    let is_on_air = || two.get("/api/v1/streams").to_string().contains("\"field\"");
+    let mut publisher = ffmpeg_publish(&flv, &format!("{}/{key}", two.studio.rtmp()), 500);
+    assert!(wait_until(PATIENCE, || {
+        if !publisher.is_running() {
+            publisher = ffmpeg_publish(&flv, &format!("{}/{key}", two.studio.rtmp()), 500);
+        }
+        is_on_air()
+    }));
+    let (status, body) = one.studio.ask("DELETE", "/api/v1/keys/field", None);
+    assert_eq!(status, 200, "{body}");
+    publisher.wait(PATIENCE);
+    assert!(wait_until(PATIENCE, || !is_on_air()), "{}", two.studio.program.report());
+    assert!(wait_until(PATIENCE, || names(&two) == ["guest"]), "{:?}", names(&two));
+    let said = two.studio.program.output() + &two.studio.program.errors();
+    assert!(!said.contains(&key), "{said}");
 }
 
 /// `FLOWCAST_PICTURES` is a directory for pictures of the views.

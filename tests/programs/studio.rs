@@ -45,6 +45,13 @@ impl Studio {
         format!("http://{}", self.address)
     }
 
+    /// Where its RTMP server is.
+    pub(crate) fn rtmp(&self) -> String {
+        let said = self.program.output();
+        let address = said.lines().find_map(|line| line.strip_prefix("listening on "));
+        address.expect("it has one").to_owned()
+    }
+
     /// An answer: its status and its body.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
         // One address may ask fifty times in a second.

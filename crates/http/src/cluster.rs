@@ -158,6 +158,12 @@ pub struct ClusterReason {
     pub reason: String,
 }
 
+impl From<flowcast_core::Error> for ClusterError {
+    fn from(error: flowcast_core::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
 /// Why the cluster did not do something.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -35,6 +35,7 @@ mod events;
 mod figures;
 mod guard;
 mod house;
+mod keys;
 mod live;
 mod metrics;
 mod options;
@@ -54,6 +55,7 @@ pub use cluster::{
     ClusterStream, ClusterStreamState,
 };
 pub use error::Error;
+pub use keys::KeyBook;
 pub use options::Options;
 pub use router::{openapi, router};
 pub use serve::{HttpServer, serve};

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::cluster::{Cluster, Shared};
 use crate::error::Error;
 use crate::events::Ears;
+use crate::keys::{Book, KeyBook};
 use crate::saving::Save;
 use crate::tokens::{Token, Tokens};
 
@@ -74,6 +75,7 @@ pub struct Options {
     pub(crate) collectors: Vec<Arc<dyn Collector>>,
     pub(crate) save: Option<Save>,
     pub(crate) cluster: Option<Shared>,
+    pub(crate) keys: Option<Book>,
     pub(crate) ears: Arc<Ears>,
 }
 
@@ -101,6 +103,7 @@ impl Default for Options {
             collectors: Vec::new(),
             save: None,
             cluster: None,
+            keys: None,
             ears: Arc::default(),
         }
     }
@@ -148,6 +151,13 @@ impl Options {
     #[must_use]
     pub fn cluster(mut self, cluster: impl Cluster + 'static) -> Self {
         self.cluster = Some(Arc::new(cluster));
+        self
+    }
+
+    /// Shows and changes the keys of `keys`, and asks them who may play. Default: those of the engine ([`Engine::keys`](flowcast_core::Engine::keys)).
+    #[must_use]
+    pub fn keys(mut self, keys: impl KeyBook + 'static) -> Self {
+        self.keys = Some(Arc::new(keys));
         self
     }
 

@@ -5,14 +5,16 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use flowcast_core::StreamSpec;
+use flowcast_core::{KeyEntry, KeyRules, Play, StreamSpec};
 use flowcast_http::{
     Cluster, ClusterBudget, ClusterError, ClusterNode, ClusterNodeState, ClusterReason, ClusterRoom,
-    ClusterStream, ClusterStreamState,
+    ClusterStream, ClusterStreamState, KeyBook,
 };
+use flowcast_rtmp::key::StreamKey;
 
 use crate::desired::{DesiredStatus, DesiredStreams};
 use crate::error::Error;
+use crate::keys::RedisKeys;
 use crate::node::{Node, NodeState};
 use crate::nodes::Nodes;
 use crate::room::{Budget, Room};
@@ -104,6 +106,28 @@ impl Cluster for HttpCluster {
 
     fn is_draining(&self) -> bool {
         self.nodes.is_draining()
+    }
+}
+
+impl KeyBook for RedisKeys {
+    fn list(&self) -> Result<Vec<KeyEntry>, ClusterError> {
+        Ok(Self::list(self))
+    }
+
+    fn issue(&self, name: &str, rules: KeyRules) -> Result<StreamKey, ClusterError> {
+        Ok(self.issue_with(name, rules)?)
+    }
+
+    fn replace(&self, name: &str, new: StreamKey, old_valid_for: Duration) -> Result<(), ClusterError> {
+        Ok(Self::replace(self, name, new, old_valid_for)?)
+    }
+
+    fn set_play(&self, name: &str, play: &Play) -> Result<(), ClusterError> {
+        Ok(Self::set_play(self, name, play)?)
+    }
+
+    fn remove(&self, name: &str) -> Result<bool, ClusterError> {
+        Ok(Self::remove(self, name)?)
     }
 }
 

@@ -41,6 +41,19 @@ pub enum PlayAccess {
 crate::words::words!(PlayAccess, "access of players", Public = "public", Token = "token", Nobody = "nobody");
 
 impl KeyEntry {
+    /// A name with a key for ever, without an owner, that everybody may play: for stores of a program's own.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            expires: None,
+            publish_from: Vec::new(),
+            play: PlayAccess::Public,
+            owner: None,
+            old_keys: 0,
+        }
+    }
+
     fn of(name: &str, entry: &Entry, now: SystemTime) -> Self {
         Self {
             name: name.to_owned(),

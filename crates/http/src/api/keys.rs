@@ -3,13 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
-use flowcast_core::{Error, IpNet, KeyEntry, KeyRegistry, KeyRules, Play, PlayAccess, utc};
+use flowcast_core::{Error, IpNet, KeyEntry, KeyRegistry, KeyRules, KeyStore, Play, PlayAccess, utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{Created, Json};
+use crate::cluster::ClusterError;
 use crate::guard::{Keys, May};
 use crate::house::House;
+use crate::keys::KeyBook;
 use crate::problem::{Outcome, Problem, Problems};
 use crate::request::{Named, Sent, seconds};
 use crate::views::Done;
@@ -65,10 +67,32 @@ pub(crate) struct KeyList {
     get, path = "/api/v1/keys", tag = "keys", operation_id = "list_keys",
     responses((status = 200, description = "By name", body = KeyList), Problems)
 )]
-pub(crate) async fn list(_: May<Keys>, State(house): State<House>) -> Json<KeyList> {
-    let keys = house.engine.keys();
-    let published: Vec<_> = keys.active().into_iter().map(|active| active.name).collect();
-    Json(KeyList { keys: keys.list().into_iter().map(|entry| KeyLine::of(entry, &published)).collect() })
+pub(crate) async fn list(_: May<Keys>, State(house): State<House>) -> Outcome<Json<KeyList>> {
+    let listed = house.keys(|keys| keys.list()).await?;
+    let published: Vec<_> = house.engine.keys().active().into_iter().map(|active| active.name).collect();
+    Ok(Json(KeyList { keys: listed.into_iter().map(|entry| KeyLine::of(entry, &published)).collect() }))
+}
+
+impl House {
+    /// Who says what a key may.
+    pub(crate) fn key_store(&self) -> &dyn KeyStore {
+        match &self.options.keys {
+            Some(keys) => keys.as_ref(),
+            None => self.engine.keys(),
+        }
+    }
+
+    /// Asks those who keep the keys.
+    async fn keys<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn KeyBook) -> Result<T, ClusterError> + Send + 'static,
+    ) -> Outcome<T> {
+        match self.options.keys.clone() {
+            Some(keys) => Ok(self.blocking(move |_| ask(keys.as_ref())).await??),
+            // From memory.
+            None => Ok(ask(self.engine.keys())?),
+        }
+    }
 }
 
 /// A name, and the rules of its key.
@@ -124,7 +148,8 @@ pub(crate) async fn issue(
     rules.publish_from = nets(&new.publish_from)?;
     let (play, play_token) = access(new.play.unwrap_or(PlayAccess::Public))?;
     rules.play = play;
-    let key = house.engine.keys().issue_with(&new.name, rules)?.reveal().to_owned();
+    let name = new.name.clone();
+    let key = house.keys(move |keys| keys.issue(&name, rules)).await?.reveal().to_owned();
     Ok(Created(format!("/api/v1/keys/{}", new.name), Issued { name: new.name, key, play_token }))
 }
 
@@ -179,7 +204,8 @@ pub(crate) async fn replace(
 ) -> Outcome<Json<Issued>> {
     let old: Duration = seconds("old_valid_for_seconds", how.old_valid_for_seconds, 0.0..=LONGEST)?;
     let key = KeyRegistry::random()?;
-    house.engine.keys().replace(&name, key.clone(), old)?;
+    let (asked, new) = (name.clone(), key.clone());
+    house.keys(move |keys| keys.replace(&asked, new, old)).await?;
     Ok(Json(Issued { name, key: key.reveal().to_owned(), play_token: None }))
 }
 
@@ -215,7 +241,8 @@ pub(crate) async fn set_play(
     Sent(new): Sent<NewAccess>,
 ) -> Outcome<Json<Access>> {
     let (play, play_token) = access(new.play)?;
-    house.engine.keys().set_play(&name, &play)?;
+    let asked = name.clone();
+    house.keys(move |keys| keys.set_play(&asked, &play)).await?;
     Ok(Json(Access { name, play_token }))
 }
 
@@ -232,7 +259,8 @@ pub(crate) async fn revoke(
     State(house): State<House>,
     Named(name): Named<String>,
 ) -> Outcome<Json<Done>> {
-    if house.engine.keys().remove(&name) {
+    let asked = name.clone();
+    if house.keys(move |keys| keys.remove(&asked)).await? {
         return Ok(Json(Done::YES));
     }
     Err(Error::NoKey { name: name.chars().take(128).collect() }.into())

@@ -6,7 +6,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use flowcast_core::{Asker, Denial, KeyStore, StreamRef};
+use flowcast_core::{Asker, Denial, StreamRef};
 use flowcast_rtmp::key::StreamKey;
 use serde::Deserialize;
 
@@ -59,7 +59,7 @@ impl FromRequestParts<House> for Playable {
             let asked = StreamKey::new(token.clone().unwrap_or_default());
             let asked = token.as_ref().map(|_| &asked);
             let asker = Asker::new(client.address(), APP);
-            if let Err(denial) = house.engine.keys().player(name, asked, &asker) {
+            if let Err(denial) = house.key_store().player(name, asked, &asker) {
                 if denial == Denial::WrongToken {
                     house.was_wrong(client).await;
                 }

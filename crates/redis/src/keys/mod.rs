@@ -11,7 +11,7 @@ mod shelf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use flowcast_core::{Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
+use flowcast_core::{Asker, Denial, Grant, KeyEntry, KeyRegistry, KeyRules, KeyStore, Play};
 use flowcast_rtmp::key::StreamKey;
 
 pub use self::options::{IfAway, RedisKeysOptions};
@@ -247,6 +247,19 @@ impl RedisKeys {
         drop(known);
         names.sort_unstable();
         names
+    }
+
+    /// The names that have a key which has not ended, with their rules, by name, as they are known here.
+    #[must_use]
+    pub fn list(&self) -> Vec<KeyEntry> {
+        let now = SystemTime::now();
+        let known = self.shelf.known();
+        let valid = known.entries().filter_map(|(name, entry)| Some((name, entry?)));
+        let valid = valid.filter(|(_, entry)| !entry.is_over(now));
+        let mut listed: Vec<_> = valid.map(|(name, entry)| entry.listed(name, now)).collect();
+        drop(known);
+        listed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        listed
     }
 
     /// Puts the keys that this node knows back into a server that has lost them ([`Error::Emptied`]): it was flushed, or restarted without its data. The

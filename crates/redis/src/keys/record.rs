@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use flowcast_core::{IpNet, KeyRules, Play};
+use flowcast_core::{IpNet, KeyEntry, KeyRules, Play, PlayAccess};
 use serde::{Deserialize, Serialize};
 
 use crate::book::{Digest, Salt};
@@ -72,6 +72,21 @@ impl Entry {
         let mut rules = KeyRules::new().publish_from(self.rules.publish_from.iter().copied());
         rules.expires = self.rules.expires;
         rules
+    }
+
+    /// What may be shown of it.
+    pub(super) fn listed(&self, name: &str, now: SystemTime) -> KeyEntry {
+        let mut listed = KeyEntry::new(name);
+        listed.expires = self.rules.expires;
+        listed.publish_from.clone_from(&self.rules.publish_from);
+        listed.owner.clone_from(&self.rules.owner);
+        listed.old_keys = self.old.iter().filter(|(_, until)| *until > now).count();
+        listed.play = match self.play {
+            PlayRule::Public => PlayAccess::Public,
+            PlayRule::Token(_) => PlayAccess::Token,
+            PlayRule::Nobody => PlayAccess::Nobody,
+        };
+        listed
     }
 
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
