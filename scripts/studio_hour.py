@@ -87,7 +87,7 @@ class Use:
     def __init__(self, studio, peer, clips, place, chance):
         self.studio, self.peer, self.clips, self.place, self.chance = studio, peer, clips, place, chance
         self.streams, self.keys, self.schedules = {}, {}, set()
-        self.unknown, self.unsaved = set(), set()
+        self.unknown, self.unsaved, self.orphans = set(), set(), set()
         self.counts, self.made, self.lost = Counter(), 0, []
 
     def name(self, of):
@@ -289,13 +289,12 @@ class Use:
         for label in [label for label in self.streams if label not in there]:
             del self.streams[label]
         for what, mine, path, field in [("key", self.keys, "keys", "name"), ("schedule", self.schedules, "schedules", "label")]:
-            names = {of[field] for of in self.studio.get(path)[path]}
+            names = {of[field] for of in self.studio.get(path)[path]} - self.orphans
             wrong += [f"{what} {name}" for name in set(mine) ^ names if name not in free]
             for name in set(mine) - names:
                 mine.pop(name) if isinstance(mine, dict) else mine.discard(name)
-            if isinstance(mine, set):
-                mine |= names
-        # A key whose answer was lost is of no use to anybody.
+            # A key whose answer was lost is of no use to anybody, and stays.
+            (self.orphans if isinstance(mine, dict) else mine).update(names - set(mine))
         self.lost += [f"{when}: {of}" for of in wrong]
         self.unknown.clear()
         self.unsaved.clear()
