@@ -1,5 +1,6 @@
 //! A machine that does not keep up: streams that are encoded step down, those that are copied are not touched, and what is recorded can be decoded.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,6 +163,9 @@ fn what_cannot_have_an_effect_is_refused() {
     }
 }
 
+/// Looks, five a second, of which one at least is soon after media came.
+const STRIDE: usize = 20;
+
 /// What happened to streams that are encoded, so many at a time.
 struct Run {
     engine: Engine,
@@ -186,7 +190,9 @@ impl Run {
             let output = Output::record(directory.join(format!("{has_ladder}-{number}.flv")));
             engine.stream(source).to(output).start().expect("it can be encoded")
         };
-        let streams = (0..count).map(start).collect();
+        let streams: Vec<_> = (0..count).map(start).collect();
+        let has_begun = |stream: &StreamHandle| stream.stats().media_time.as_millis() > 0;
+        assert!(wait_until(PATIENCE, || streams.iter().all(has_begun)));
         Self { engine, events, streams, began: Instant::now(), steps: [0; 2], lost: 0 }
     }
 
@@ -198,12 +204,11 @@ impl Run {
             // The clock of a stream begins with its first media, and stands still where that does not come in time.
             stats.uptime.as_secs_f64() - stats.media_time.as_millis() as f64 / 1000.0
         };
-        let begin: Vec<f64> = self.streams.iter().map(behind).collect();
-        let furthest = |run: &Self| {
-            let fell = run.streams.iter().zip(&begin).map(|(stream, begin)| behind(stream) - begin);
-            fell.fold(0.0, f64::max)
-        };
-        let mut most: f64 = 0.0;
+        // Media comes in strides of a second and more: what is behind right after one is behind.
+        let mut looks: Vec<VecDeque<f64>> = vec![VecDeque::new(); self.streams.len()];
+        let least = |looks: &VecDeque<f64>| looks.iter().copied().fold(f64::INFINITY, f64::min);
+        let mut begin = None::<Vec<f64>>;
+        let (mut most, mut last): (f64, f64) = (0.0, 0.0);
         while Instant::now() < until {
             while let Some(event) = self.events.next_timeout(Duration::from_millis(200)) {
                 match event.kind {
@@ -213,9 +218,20 @@ impl Run {
                     _ => {}
                 }
             }
-            most = most.max(furthest(self));
+            for (looks, stream) in looks.iter_mut().zip(&self.streams) {
+                looks.push_back(behind(stream));
+                if looks.len() > STRIDE {
+                    looks.pop_front();
+                }
+            }
+            if looks.iter().all(|looks| looks.len() == STRIDE) {
+                let now: Vec<f64> = looks.iter().map(least).collect();
+                let begin = begin.get_or_insert_with(|| now.clone());
+                last = now.iter().zip(&*begin).map(|(now, begin)| now - begin).fold(0.0, f64::max);
+                most = most.max(last);
+            }
         }
-        (most, furthest(self))
+        (most, last)
     }
 
     fn rungs(&self) -> Vec<u32> {

@@ -28,7 +28,7 @@ const UNMEASURED: f64 = 0.7;
 const STEP_GROWS: f64 = 1.5;
 const MOST_STEP: f64 = 0.35;
 /// The wait before a step up becomes at most this many times as long.
-const MOST_WAITS: u32 = 8;
+const MOST_WAITS: u32 = 5;
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,9 +251,12 @@ impl Controller {
         if let Some(settles) = self.settles {
             if calm >= CAUGHT_UP && since >= CAUGHT_UP {
                 self.settles = None;
-                // The outputs have caught up: what they take is known.
+                // The outputs have caught up: what they take is known, the better the longer that took.
+                let known = self.followed().filter(|link| link.capacity().is_some());
+                let taken = known.map(|link| self.takes(link, current).scaled(USED)).min();
+                let settles = taken.map_or(settles, |taken| settles.min(self.on_grid(taken, asked)));
                 if settles > current {
-                    let to = settles.min(asked);
+                    let to = settles;
                     let reason = RateReason::CaughtUp;
                     let lag = Duration::ZERO;
                     let change = Change::Rate { from: current, to, reason, output: None, lag };

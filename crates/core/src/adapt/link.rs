@@ -12,6 +12,9 @@ use crate::id::OutputId;
 /// What is delivered is measured over at least this long, and at most that long, while something waits all the time.
 const LEAST_MEASURED: Duration = Duration::from_millis(400);
 const MOST_MEASURED: Duration = Duration::from_millis(1500);
+/// A network that lost something holds back that later bytes have come, and then says so of all at once: so it is also measured over as long as this, whatever was changed
+/// meanwhile.
+const LONG_MEASURED: Duration = Duration::from_secs(4);
 /// It falls behind if it is further behind than this long ago, by at least that.
 const RISING_OVER: Duration = Duration::from_millis(400);
 const RISING_BY: Duration = Duration::from_millis(60);
@@ -37,10 +40,14 @@ pub(super) struct Link {
     pub(super) output: OutputId,
     /// When, what was delivered, and the lag, since something waits; oldest first.
     busy: VecDeque<(Instant, Option<u64>, Duration)>,
+    /// When, and what was delivered, since something waits; oldest first.
+    waiting: VecDeque<(Instant, u64)>,
     lag: Duration,
     distance: Distance,
     /// The last rate at which it delivered while something waited.
     capacity: Option<BitRate>,
+    /// The same over the longer time.
+    lasting: Option<BitRate>,
     /// Since when it is calm.
     calm_since: Option<Instant>,
     /// The rate does not follow it, because it is alone too slow.
@@ -52,9 +59,11 @@ impl Link {
         Self {
             output,
             busy: VecDeque::new(),
+            waiting: VecDeque::new(),
             lag: Duration::ZERO,
             distance: Distance::default(),
             capacity: None,
+            lasting: None,
             calm_since: None,
             is_left: false,
         }
@@ -74,6 +83,7 @@ impl Link {
         // Another connection counts anew; and where nothing waits, it is the encoder that sets the pace.
         if behind.is_zero() || goes_back {
             self.busy.clear();
+            self.waiting.clear();
         }
         if behind.is_zero() {
             return;
@@ -88,6 +98,17 @@ impl Link {
             (took >= LEAST_MEASURED).then(|| BitRate::of(delivered, took.as_secs_f64()))
         });
         self.capacity = measured.or(self.capacity);
+        let Some(delivered) = sample.delivered else { return };
+        self.waiting.push_back((now, delivered));
+        while self.waiting.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > LONG_MEASURED) {
+            self.waiting.pop_front();
+        }
+        if let Some((since, from)) = self.waiting.front() {
+            let took = now.saturating_duration_since(*since);
+            if took >= LEAST_MEASURED {
+                self.lasting = Some(BitRate::of(delivered.saturating_sub(*from), took.as_secs_f64()));
+            }
+        }
     }
 
     /// The rate was changed: what is measured from now on counts.
@@ -109,7 +130,7 @@ impl Link {
 
     /// How many bits a second it delivers while something waits, sound and protocol included; `None` if that is not known.
     pub(super) fn capacity(&self) -> Option<BitRate> {
-        self.capacity
+        self.capacity.map(|capacity| self.lasting.map_or(capacity, |lasting| lasting.min(capacity)))
     }
 
     /// Whether it has been `trigger` behind and falls behind further.
