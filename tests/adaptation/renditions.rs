@@ -114,6 +114,7 @@ fn renditions_of_a_file_have_equal_times_and_keyframes_and_the_sizes_that_were_a
     );
     let (times, keys) = pictures(&file("360p"));
     let lost: u64 = streams.iter().map(|(_, stream)| left_out(&stream.stats())).sum();
+    println!("left out: {lost}");
     assert!((145..=151).contains(&(times.len() as u64 + missing(&times).min(lost))), "{times:?}");
     // Every 800 ms.
     let steps: Vec<i64> =
@@ -181,6 +182,7 @@ fn a_rendition_that_fails_is_stopped_or_comes_late_leaves_the_others() {
     assert!(wait_until(PATIENCE, || target(&late) == Some(BitRate::from_kbps(100))), "{}", late.stats());
     assert!(target(&whole) > Some(BitRate::from_kbps(500)), "{}", whole.stats());
     let [whole, late] = [whole, late].map(|stream| left_out(&stream.stop(PATIENCE).expect("it ends")));
+    println!("left out: {whole} of the first, {late} of the late one");
     large.stop(PATIENCE).expect("it waited for smaller sources");
     for name in ["360p", "240p", "180p"] {
         assert_decodes(&file(name));
@@ -382,6 +384,7 @@ fn what_is_published_comes_in_several_sizes_each_time() {
     }
     let stop = |(_, stream): (String, StreamHandle)| left_out(&stream.stop(PATIENCE).expect("it runs well"));
     let lost: u64 = streams.into_iter().map(stop).sum();
+    println!("left out: {lost}");
     let file = |name: &str| directory.path().join(format!("{name}.flv"));
     let [one, other] = ["240p", "180p"].map(|name| {
         assert_decodes(&file(name));
