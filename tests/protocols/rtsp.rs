@@ -1,6 +1,12 @@
 //! RTSP: announced and recorded by GStreamer's server and by ffmpeg.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
 use flowcast::av::SampleSpec;
+use flowcast::fence::Fence;
 use flowcast::playlist::ParameterChange;
 use flowcast::stats::{OutputPhase, OutputTransport};
 use flowcast::{Error, Output, Playlist, Source};
@@ -65,6 +71,59 @@ fn pictures_of_another_size_come_in_another_connection_and_all_of_them() {
         let pictures = assert_pictures(clip, &server.picture_of(announced));
         assert_eq!(pictures, 100, "of announcement {announced}");
     }
+}
+
+/// A stream that may send no longer says nothing more, not even goodbye.
+#[test]
+fn at_a_closed_fence_no_goodbye_is_said() {
+    if !need(&[Need::RtspServer]) {
+        return;
+    }
+    let goodbye = |is_fenced: bool| {
+        let (clip, server) = (Known::small(), RtspServer::start());
+        let (address, overheard) = overhear(server.address());
+        let engine = engine(|_| {});
+        let events = engine.events();
+        let live = start(&engine, &clip, Output::url(&format!("rtsp://{address}/live")));
+        let fence = Fence::until(Duration::MAX);
+        assert!(live.set_fence(&fence));
+        wait_live(&events);
+        wait_laps(&live, 1);
+        if is_fenced {
+            fence.close();
+            let ended = live.wait_timeout(PATIENCE).expect("it ends");
+            assert_eq!(ended.expect_err("it may not go on").code(), "FENCED");
+        } else {
+            live.stop(PATIENCE).expect("it runs well");
+        }
+        let said = overheard.join().expect("it only listens");
+        said.windows(8).any(|word| word == b"TEARDOWN")
+    };
+    assert_eq!([false, true].map(goodbye), [true, false]);
+}
+
+/// Passes on what one client and a server say; all that the client said, once it has left.
+fn overhear(server: SocketAddr) -> (SocketAddr, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let overheard = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut server = TcpStream::connect(server).expect("it listens");
+        let (mut answers, mut back) =
+            (server.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
+        let answered = thread::spawn(move || std::io::copy(&mut answers, &mut back));
+        let (mut said, mut buffer) = (Vec::new(), [0; 16 << 10]);
+        while let Ok(length @ 1..) = client.read(&mut buffer) {
+            said.extend_from_slice(&buffer[..length]);
+            if server.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = server.shutdown(Shutdown::Both);
+        let _ = answered.join();
+        said
+    });
+    (address, overheard)
 }
 
 #[test]

@@ -55,8 +55,8 @@ impl StreamRef {
     }
 
     /// Puts the stream behind `fence`: once that is closed, the stream ends with [`Error::Fenced`], at the latest with the next turn of its thread, before
-    /// that sends anything. Pushes by RTMP and RTMPS then close their connections without another byte, goodbye included; other outputs end in
-    /// order. `false`, and nothing is changed, if the stream is behind one already.
+    /// that sends anything. Pushes by RTMP and RTMPS then close their connections without another byte, goodbye included, and outputs by SRT, UDP, RTSP and
+    /// Icecast say no goodbye either: what their thread has in hand just then is the last. Recordings and players end in order. `false`, and nothing is changed, if the stream is behind one already.
     #[must_use = "says whether it is"]
     pub fn set_fence(&self, fence: &Fence) -> bool {
         self.shared.fence.set(fence.clone()).is_ok()

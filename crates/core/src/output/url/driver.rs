@@ -431,6 +431,12 @@ impl OutputDriver for UrlOutput {
         }
     }
 
+    fn cut(&mut self) {
+        self.finishing = true;
+        self.close();
+        self.state = State::Ended;
+    }
+
     fn is_finished(&mut self) -> bool {
         matches!(self.state, State::Ended)
     }

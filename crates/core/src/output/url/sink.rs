@@ -279,6 +279,10 @@ impl Sink {
             if place > 0 {
                 watch.pause(pace::pause(waiting()));
             }
+            // Datagrams wait for nothing that could be interrupted.
+            if watch.interrupt.is_cancelled() {
+                return Err(Error::Cancelled { what: "sending" });
+            }
             watch.interrupt.set_deadline(Some(Instant::now() + watch.stall_after));
             let result = piece.chunks(datagram).try_for_each(|datagram| connection.write(datagram));
             watch.interrupt.set_deadline(None);
