@@ -1,5 +1,6 @@
 //! The keys of a node: those that all nodes of the cluster share, which the page issues, and those of its own file.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use flowcast::Error;
@@ -39,7 +40,8 @@ impl KeyStore for NodeKeys {
 impl KeyBook for NodeKeys {
     fn list(&self) -> Result<Vec<KeyEntry>, ClusterError> {
         let mut all = self.own.list();
-        all.extend(self.shared.list().into_iter().filter(|entry| !self.is_own(&entry.name)));
+        let own: HashSet<_> = all.iter().map(|entry| entry.name.clone()).collect();
+        all.extend(self.shared.list().into_iter().filter(|entry| !own.contains(&entry.name)));
         all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(all)
     }
