@@ -1,6 +1,6 @@
 //! A machine that does not keep up: streams that are encoded step down, those that are copied are not touched, and what is recorded can be decoded.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -172,7 +172,8 @@ struct Run {
     events: Events,
     streams: Vec<StreamHandle>,
     began: Instant,
-    steps: [usize; 2],
+    /// By their reasons.
+    steps: BTreeMap<&'static str, usize>,
     lost: usize,
 }
 
@@ -193,7 +194,7 @@ impl Run {
         let streams: Vec<_> = (0..count).map(start).collect();
         let has_begun = |stream: &StreamHandle| stream.stats().media_time.as_millis() > 0;
         assert!(wait_until(PATIENCE, || streams.iter().all(has_begun)));
-        Self { engine, events, streams, began: Instant::now(), steps: [0; 2], lost: 0 }
+        Self { engine, events, streams, began: Instant::now(), steps: BTreeMap::new(), lost: 0 }
     }
 
     /// Lets it run for so long; the furthest that a stream fell behind meanwhile, and is behind at the end, in seconds.
@@ -212,8 +213,9 @@ impl Run {
         while Instant::now() < until {
             while let Some(event) = self.events.next_timeout(Duration::from_millis(200)) {
                 match event.kind {
-                    EventKind::RungChanged { reason: LoadReason::Room, .. } => self.steps[1] += 1,
-                    EventKind::RungChanged { .. } => self.steps[0] += 1,
+                    EventKind::RungChanged { reason, .. } => {
+                        *self.steps.entry(reason.as_str()).or_default() += 1
+                    }
                     EventKind::OutputRetrying { .. } | EventKind::SourceFault { .. } => self.lost += 1,
                     _ => {}
                 }
@@ -240,9 +242,9 @@ impl Run {
     }
 
     fn say(&self, what: &str, (most, last): (f64, f64)) {
-        let (seconds, [down, up]) = (self.began.elapsed().as_secs(), self.steps);
+        let (seconds, steps) = (self.began.elapsed().as_secs(), &self.steps);
         println!(
-            "{what}: after {seconds} s fell behind by {most:.1} s at most, {last:.1} s at the end; {down} steps down, {up} up, {} faults; rungs {:?}",
+            "{what}: after {seconds} s fell behind by {most:.1} s at most, {last:.1} s at the end; steps by reason {steps:?}, {} faults; rungs {:?}",
             self.lost,
             self.rungs()
         );

@@ -58,8 +58,8 @@ words!(GiveWay, "order of streams that give way", Dearest = "dearest", Newest = 
 /// Lowers the quality of streams that are encoded while they are on the air when the machine, or an encoder, does not keep up, and raises it again
 /// when there is room: see [`Config::ladder`](crate::Config::ladder).
 ///
-/// One stream takes one step at a time. The bit rate goes first, then the frame rate, then the size; no connection is closed, and times go on. What
-/// is copied, or played from a reel that was encoded before, is not touched.
+/// Steps are of one rung, and as many are taken at once as are needed for what the streams that encode need to fit. The bit rate goes first, then the
+/// frame rate, then the size; no connection is closed, and times go on. What is copied, or played from a reel that was encoded before, is not touched.
 ///
 /// ```
 /// # mod flowcast { pub use flowcast_core::*; pub mod encode { pub use flowcast_core::*; } }
@@ -84,20 +84,23 @@ pub struct QualityLadder {
     /// is what they ask for. Default `high` (2500 kbit/s), `medium` (1800), `low` (1200, every other picture) and `potato` (800, every other picture, half
     /// as wide and half as high).
     pub rungs: Vec<Rung>,
-    /// Above so much use of the cores that this process may use, in percent, by it and by others, streams step down: 10 to 100. Default 90.
+    /// Above so much use of the cores that this process may use, in percent, by it and by others, streams step down: 10 to 100. Use by which streams only
+    /// catch up, and will not need, does not count for the first half minute. Default 90.
     pub lower_percent: u32,
     /// A step up is taken if no more than this would be in use, in percent: less than [`lower_percent`](Self::lower_percent). Default 75.
     pub raise_percent: u32,
-    /// An encoder is too slow if 19 of 20 pictures are not encoded within so much of the time that they are shown, in percent: 10 to 1,000. Default 80.
+    /// An encoder is too slow if 19 of 20 pictures are not encoded within so much of the time that they are shown, in percent, while the cores are not all
+    /// in use: 10 to 1,000. Default 80.
     pub encode_percent: u32,
     /// An encoder of a live source is behind if 1 of 20 pictures waits for it for so long: 50 ms to 10 s. Default 320 ms; beyond 500 ms pictures are left out.
     #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub behind: Duration,
-    /// How long it has to be too much before the first step down: 500 ms to 10 min. Further ones follow every half second. Default 2 s.
+    /// How long it has to be too much before the first steps down: 500 ms to 10 min. Half as long where 125 percent of the cores are needed. Further
+    /// steps follow once the effect of these shows, 2 s later. Default 2 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub lower_after: Duration,
-    /// How long there has to be room before the first step up: 1 s to 1 h. Further ones follow every half second. A stream whose step up proves wrong waits
-    /// twice as long, up to eight times. Default 5 s.
+    /// How long there has to be room before the first step up: 1 s to 1 h. Further ones follow every half second, of one stream in eight at most. A stream
+    /// whose step up proves wrong waits twice as long, up to eight times. Default 5 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub raise_after: Duration,
     /// Which of several streams gives way first. They come back in the reverse order. Default [`GiveWay::Dearest`].
@@ -280,8 +283,17 @@ impl Cut {
         }
     }
 
-    /// What is left of so many pixels per second.
+    /// What is left of the work for so many pixels per second. All pictures are decoded, whatever is encoded of them; the rest goes with pixels, and a
+    /// little with bits: x264 at `veryfast`, 480x270 at 2,500 to 800 kbit/s.
     pub(super) fn of(self, pixels: f64) -> f64 {
+        const DECODED: f64 = 0.2;
+        const BITS: f64 = 0.2;
+        let bits = 1.0 - BITS + BITS * f64::from(self.permille) / 1000.0;
+        DECODED * pixels + (1.0 - DECODED) * self.encoded(pixels) * bits
+    }
+
+    /// What is encoded of so many pixels per second.
+    pub(crate) fn encoded(self, pixels: f64) -> f64 {
         let side = f64::from(self.percent) / 100.0;
         pixels * side * side / f64::from(self.every.max(1))
     }

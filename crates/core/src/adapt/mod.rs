@@ -6,6 +6,7 @@
 //! and what each encoder needs, twice a second.
 
 mod controller;
+mod demand;
 mod dial;
 mod ladder;
 mod link;

@@ -31,8 +31,8 @@ struct Watch {
     pressure: Pressure,
     /// Beginnings of windows, the oldest first.
     marks: VecDeque<BusySince>,
-    /// How long encoders took, and pictures waited, when streams were looked at last.
-    before: HashMap<StreamId, (Histogram, Histogram)>,
+    /// How long encoders took, how long pictures waited, and pixels that were encoded, when streams were looked at last.
+    before: HashMap<StreamId, (Histogram, Histogram, u64)>,
 }
 
 impl Watch {
@@ -41,7 +41,7 @@ impl Watch {
         Self { ladder, pressure, marks: VecDeque::new(), before: HashMap::new() }
     }
 
-    /// Looks at all, and has one of them take a step if that is due.
+    /// Looks at all, and has those take steps that are due to.
     fn look(&mut self, engine: &Registry) {
         let streams = engine.running_streams();
         let seen: Vec<_> =
@@ -72,23 +72,28 @@ impl Watch {
             self.marks.pop_front();
         }
         let Some(used) = used else { return };
-        let Some(step) = self.pressure.tick(Instant::now(), used, &sights) else { return };
-        let Some(crew) = crews.iter().find(|crew| crew.sight.stream == step.stream) else { return };
         let name =
             |place: usize| Arc::from(self.ladder.rungs.get(place).map_or("", |rung| rung.name.as_str()));
-        step_to(crew, step.to, &|stream| {
-            let (from, to) = (name(step.from), name(step.to));
-            stream.tell(EventKind::RungChanged { from, to, reason: step.reason });
-        });
+        for step in self.pressure.tick(Instant::now(), used, &sights) {
+            let Some(crew) = crews.iter().find(|crew| crew.sight.stream == step.stream) else { continue };
+            step_to(crew, step.to, &|stream| {
+                let (from, to) = (name(step.from), name(step.to));
+                stream.tell(EventKind::RungChanged { from, to, reason: step.reason });
+            });
+        }
     }
 
     /// What is known of a stream, if it ever encoded pictures.
     fn sight(&mut self, stream: &StreamShared) -> Option<Sight> {
         let work = stream.dial.work()?;
         let (times, waits) = stream.encode_times();
+        let (_, pixels) = stream.cpu.encoded();
         // Figures are of the last second: those of none are no news.
-        let (before, waited) = self.before.insert(stream.id, (times, waits)).unwrap_or((times, waits));
-        let shown = f64::from(self.ladder.cut(work.rung).every) / work.rate.max(0.1);
+        let seen = (times, waits, pixels);
+        let before = self.before.insert(stream.id, seen).unwrap_or(seen);
+        let cut = self.ladder.cut(work.rung);
+        let encoded = pixels.saturating_sub(before.2) as f64 / cut.encoded(work.pixels).max(1.0);
+        let shown = f64::from(cut.every) / work.rate.max(0.1);
         let lowest = self.ladder.rungs.len();
         let floor =
             work.under_load.floor.as_deref().and_then(|name| self.ladder.place_of(name)).unwrap_or(lowest);
@@ -98,8 +103,9 @@ impl Watch {
             priority: work.under_load.priority,
             floor,
             pixels: work.pixels,
-            encode: times.since(&before).at_least(FEW).as_secs_f64() / shown,
-            waited: waits.since(&waited).at_least(FEW),
+            encoded: Duration::try_from_secs_f64(encoded).unwrap_or_default(),
+            encode: times.since(&before.0).at_least(FEW).as_secs_f64() / shown,
+            waited: waits.since(&before.1).at_least(FEW),
         })
     }
 }
@@ -128,6 +134,8 @@ fn crews(mut seen: Vec<(usize, Sight)>) -> Vec<Crew> {
         whole.priority = whole.priority.max(sight.priority);
         whole.floor = whole.floor.min(sight.floor);
         whole.pixels = whole.pixels.max(sight.pixels);
+        // What one encoder does is divided among the sums of its streams.
+        whole.encoded += sight.encoded;
         whole.encode = whole.encode.max(sight.encode);
         whole.waited = whole.waited.max(sight.waited);
     }
@@ -172,6 +180,7 @@ mod tests {
             priority: 0,
             floor: 3,
             pixels,
+            encoded: Duration::ZERO,
             encode: 0.1 * pixels,
             waited: Duration::ZERO,
         };
