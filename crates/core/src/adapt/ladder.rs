@@ -95,8 +95,8 @@ pub struct QualityLadder {
     /// An encoder of a live source is behind if 1 of 20 pictures waits for it for so long: 50 ms to 10 s. Default 320 ms; beyond 500 ms pictures are left out.
     #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub behind: Duration,
-    /// How long it has to be too much before the first steps down: 500 ms to 10 min. Half as long where 125 percent of the cores are needed. Further
-    /// steps follow once the effect of these shows, 2 s later. Default 2 s.
+    /// How long it has to be too much before steps down: 500 ms to 10 min. Half as long where 125 percent of the cores are needed. What steps spare is
+    /// reckoned at once, and measured again from 2 s later. Default 2 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub lower_after: Duration,
     /// How long there has to be room before the first step up: 1 s to 1 h. Further ones follow every half second, of one stream in eight at most. A stream

@@ -203,7 +203,7 @@ impl Sink {
     ///
     /// # Blocking
     ///
-    /// On the network: what RTSP has announced cannot be changed (RFC 2326, 10.3), so it says goodbye and is connected anew, while what comes waits.
+    /// On the network: libavformat announces once, when it connects (ANNOUNCE, RFC 2326, 10.3), so it says goodbye and is connected anew, while what comes waits.
     fn begin_anew(&mut self, watch: &Watch) -> Result<(), Error> {
         watch.interrupt.set_deadline(Some(Instant::now() + watch.open_within));
         self.writer = None;
