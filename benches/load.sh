@@ -11,7 +11,7 @@
 #   PROFILE=release    how the tests are built; otherwise without debug assertions, too
 #
 # For two cores: x264 takes about 0.14 of a core for an encode of 480x270 at `high`, 0.08 at `low`, 0.05 at `potato` (`ffmpeg -threads 1`, CPU time for 10 s), so twenty do not fit at
-# `high`, and ten do, with room. Give more, or larger ones, to a larger machine. It needs nobody else on the machine.
+# `high`, and ten do, with room. Give more, or larger ones, to a larger machine; on a faster one, twenty of 880x496 are a little more than it can do. It needs nobody else on the machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/common.sh

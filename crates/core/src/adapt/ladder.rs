@@ -283,13 +283,14 @@ impl Cut {
         }
     }
 
-    /// What is left of the work for so many pixels per second. All pictures are decoded, whatever is encoded of them; the rest goes with pixels, and a
-    /// little with bits: x264 at `veryfast`, 480x270 at 2,500 to 800 kbit/s.
+    /// What is left of the work for so many pixels per second. All pictures are decoded, and sound is encoded, whatever is encoded of the pictures: a
+    /// fifth of the work at 720p and x264's `veryfast`, three fifths at 480p and what [`Profile::Default`](crate::Profile) has. The rest goes with
+    /// pixels, and a little with bits.
     pub(super) fn of(self, pixels: f64) -> f64 {
-        const DECODED: f64 = 0.2;
+        const FIXED: f64 = 0.4;
         const BITS: f64 = 0.2;
         let bits = 1.0 - BITS + BITS * f64::from(self.permille) / 1000.0;
-        DECODED * pixels + (1.0 - DECODED) * self.encoded(pixels) * bits
+        FIXED * pixels + (1.0 - FIXED) * self.encoded(pixels) * bits
     }
 
     /// What is encoded of so many pixels per second.

@@ -199,7 +199,7 @@ impl Pressure {
         steps
     }
 
-    /// Takes as many steps as are needed, and one at least.
+    /// Takes as many steps as are needed, and one at least: until there is room to catch up, too.
     fn lower_until_they_fit(
         &mut self,
         now: Instant,
@@ -207,11 +207,12 @@ impl Pressure {
         sights: &[Sight],
         steps: &mut Vec<Step>,
     ) {
+        let enough = f64::from(self.ladder.lower_percent + self.ladder.raise_percent) / 200.0;
         while let Some(sight) = self.next_down(sights) {
             let spared = self.lower(now, sight, LoadReason::Cpu, steps);
             needed -= spared;
             // Where it is not known what a step spares, one shows it.
-            if spared <= 0.0 || needed * 100.0 < f64::from(self.ladder.lower_percent) {
+            if spared <= 0.0 || needed < enough {
                 break;
             }
         }
