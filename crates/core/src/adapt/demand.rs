@@ -47,14 +47,14 @@ impl Demand {
         self.others = PAST_OF_OTHERS * self.others + (1.0 - PAST_OF_OTHERS) * others;
         let done = done / now.saturating_duration_since(last).as_secs_f64().max(0.001);
         let before = std::mem::replace(&mut self.before, done);
-        if self.settles.is_some_and(|until| now < until) {
+        let done = f64::midpoint(done, before);
+        // Where nothing is encoded, what the process uses is for something else.
+        if done <= 0.0 || self.settles.is_some_and(|until| now < until) {
             return;
         }
         self.own = mean(self.own, used.own);
-        self.done = mean(self.done, f64::midpoint(done, before));
-        if self.done > 0.0 {
-            self.each = self.own / self.done;
-        }
+        self.done = mean(self.done, done);
+        self.each = self.own / self.done;
     }
 
     /// A stream stepped down.

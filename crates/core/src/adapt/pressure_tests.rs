@@ -168,6 +168,21 @@ fn streams_whose_sources_rest_need_nothing() {
 }
 
 #[test]
+fn streams_come_back_while_all_sources_rest_whatever_else_the_process_does() {
+    let mut machine = Machine::new(QualityLadder::default(), 10, 0.16);
+    machine.streams.iter_mut().for_each(|sight| sight.rung = 2);
+    machine.others = 0.6;
+    machine.run(10);
+    assert!(machine.rungs().contains(&2), "there is no room for all: {:?}", machine.steps);
+    for _ in 0..120 {
+        machine.streams.iter_mut().for_each(|sight| sight.encoded = Duration::ZERO);
+        machine.pressure.tick(machine.now, Use { all: 0.35, own: 0.05 }, &machine.streams);
+        machine.now += TICK;
+    }
+    assert_eq!(machine.rungs(), [0; 10]);
+}
+
+#[test]
 fn a_load_of_somebody_else_is_given_way_to_and_taken_back() {
     let mut machine = Machine::new(QualityLadder::default(), 3, 0.3);
     machine.run(30);
