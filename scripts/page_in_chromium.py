@@ -185,7 +185,8 @@ def main():
         browser.press("label.check", "Sunday")
         browser.set("From", "23:30")
         browser.set("Until", "01:00")
-        browser.set("Time zone", "Europe/Berlin")
+        # Where it is not that time of the day now: the stream is not to be on the air.
+        browser.set("Time zone", "Europe/Berlin" if 1 <= time.gmtime().tm_hour < 21 else "Pacific/Auckland")
         picture("new-schedule")
         browser.press("button", "Schedule it")
         browser.wait("document.querySelectorAll('tbody tr').length === 1")

@@ -14,7 +14,7 @@ use flowcast::rtmp::time::MediaTime;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::server::{KEY, NAME, Server};
-use kit::{PATIENCE, Session, tls_stream, wait_until};
+use kit::{PATIENCE, Session, tls_stream, wait_for, wait_until};
 
 /// 2.65 Mbit/s in 30 pictures a second, a keyframe each second.
 const FRAME: usize = 11_000;
@@ -48,23 +48,14 @@ pub(crate) struct Honest {
 impl Honest {
     /// Starts both, over RTMPS if `secure`; returns when the player is served.
     pub(crate) fn start(server: &Server, secure: bool) -> Self {
-        let mut publisher = session(server, secure, ClientRole::Publish, KEY);
-        let live = publisher.go_live();
-        assert!(matches!(live, Ok(true)), "{live:?}");
+        let publisher =
+            let_in(server, secure, ClientRole::Publish, KEY).expect("an honest publisher is served");
         let (stop, played) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let publisher = std::thread::spawn({
             let stop = stop.clone();
             move || publish(publisher, &stop)
         });
-        let mut player = None;
-        // The name is there a moment after the publisher was told so.
-        let served = wait_until(PATIENCE, || {
-            let mut session = session(server, secure, ClientRole::Play, NAME);
-            let live = matches!(session.go_live(), Ok(true));
-            player = live.then_some(session);
-            live
-        });
-        let player = player.filter(|_| served).expect("an honest player is served");
+        let player = let_in(server, secure, ClientRole::Play, NAME).expect("an honest player is served");
         let player = std::thread::spawn({
             let played = played.clone();
             move || play(player, &played)
@@ -98,15 +89,19 @@ impl Honest {
     }
 }
 
-/// A publisher or player of the server, before its first byte.
-fn session(server: &Server, secure: bool, role: ClientRole, name: &str) -> Session<Box<dyn Stream>> {
+/// A publisher or player of the server that was let in. A name is there a moment after its publisher was told so, and on a busy machine the server's
+/// deadline may be over before a handshake is.
+fn let_in(server: &Server, secure: bool, role: ClientRole, name: &str) -> Option<Session<Box<dyn Stream>>> {
     let (address, scheme) = if secure { (server.secure, "rtmps") } else { (server.address, "rtmp") };
-    let stream: Box<dyn Stream> = if secure {
-        Box::new(tls_stream(address, server.authority.pem()).expect("a TLS handshake"))
-    } else {
-        Box::new(kit::tcp(address))
-    };
-    Session::new(role, stream, &format!("{scheme}://{address}/live/{name}"))
+    wait_for(PATIENCE, || {
+        let stream: Box<dyn Stream> = if secure {
+            Box::new(tls_stream(address, server.authority.pem()).ok()?)
+        } else {
+            Box::new(kit::tcp(address))
+        };
+        let mut session = Session::new(role, stream, &format!("{scheme}://{address}/live/{name}"));
+        matches!(session.go_live(), Ok(true)).then_some(session)
+    })
 }
 
 fn publish(mut session: Session<Box<dyn Stream>>, stop: &AtomicBool) -> (u32, Duration) {

@@ -132,7 +132,7 @@ pub struct ClusterStream {
     pub node: Option<String>,
     /// A number that grows each time a node takes it.
     pub epoch: Option<u64>,
-    /// Why no node runs it, as far as they have said.
+    /// Why no node runs it, or why it stays on a node that is drained, as far as they have said.
     pub reasons: Vec<ClusterReason>,
 }
 

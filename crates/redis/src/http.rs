@@ -61,8 +61,8 @@ impl Cluster for HttpCluster {
             DesiredStatus::Starting { node, epoch } => {
                 (ClusterStreamState::Starting, Some((node, epoch)), Vec::new())
             }
-            DesiredStatus::Running { node, epoch } => {
-                (ClusterStreamState::Running, Some((node, epoch)), Vec::new())
+            DesiredStatus::Running { node, epoch, reasons } => {
+                (ClusterStreamState::Running, Some((node, epoch)), reasons)
             }
             DesiredStatus::Waiting { reasons } => (ClusterStreamState::Waiting, None, reasons),
         };

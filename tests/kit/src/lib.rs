@@ -44,7 +44,7 @@ pub use flv::{flv_tags, whole_flv_tags, write_flv};
 pub use frames::{Decoded, Laps, Shown, decode, frame_hashes, laps, packet_count, shown};
 pub use media::{Clip, box_at, make, media, remux};
 pub use need::{Need, faketime, ffmpeg7, need};
-pub use net::{listening, own_address, wait_closed, wait_until};
+pub use net::{listening, own_address, wait_closed, wait_for, wait_until};
 pub use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
 pub use process::{Peer, directory, example, files, run, text};
 pub use receivers::{Icecast, RtspServer, SrtListener, UdpQueue, bound_udp, python, udp_queue};

@@ -20,6 +20,16 @@ pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bo
     }
 }
 
+/// Tries every few milliseconds until something is there. `None`: nothing was within the deadline.
+pub fn wait_for<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let mut found = None;
+    wait_until(deadline, || {
+        found = look();
+        found.is_some()
+    });
+    found
+}
+
 /// An address of this machine that nobody else is given, in this test program or in any that runs beside it.
 ///
 /// For a server that goes away and listens again at the same place, for a peer that cannot say which port it took, and for an

@@ -29,7 +29,11 @@ fn a_stream_is_started_seen_changed_and_stopped() {
         (&line["id"], &line["label"], &line["owner"], &line["names"]),
         (&json!(id), &json!("show"), &json!("alice"), &json!(["show"]))
     );
-    wait_until("it is on the air", || studio.get(&place).json()["stats"]["phase"] == "running");
+    wait_until("it is on the air", || {
+        let view = studio.get(&place).json();
+        // What plays is said a moment after that it does.
+        view["stats"]["phase"] == "running" && !view["summary"]["playing"].is_null()
+    });
     let view = studio.get(&place).expect(200);
     assert_eq!(view["spec"]["source"]["file"], json!(clip));
     assert_eq!(

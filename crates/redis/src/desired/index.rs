@@ -146,7 +146,7 @@ impl Index {
         Ok(parts.and_then(|(node, epoch)| Some((node.to_owned(), epoch.parse().ok()?))))
     }
 
-    /// A node says why it does not run a stream.
+    /// A node says why it does not run a stream, or still runs one that it is to hand over.
     pub(crate) fn say_why(
         &self,
         worker: &mut Worker,
@@ -162,7 +162,7 @@ impl Index {
         worker.run(Does::Writes, until, |connection| pipe.query::<()>(connection))
     }
 
-    /// What nodes say why they do not run a stream.
+    /// What nodes say why they do not run a stream, or still do.
     pub(crate) fn why(
         &self,
         worker: &mut Worker,

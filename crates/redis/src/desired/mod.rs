@@ -85,6 +85,8 @@ pub enum DesiredStatus {
         node: String,
         /// The epoch of the lease.
         epoch: u64,
+        /// Why it stays there although the node is drained, as said in the last minute: the node, and a sentence. Otherwise empty.
+        reasons: Vec<(String, String)>,
     },
     /// No node runs it.
     Waiting {
@@ -246,9 +248,12 @@ impl DesiredStreams {
     /// As for [`put`](Self::put).
     pub fn status(&self, name: &str) -> Result<DesiredStatus, Error> {
         if let Some((node, epoch)) = self.leases.holder(name)? {
-            let air = self.air(name)?;
+            let asked = name.to_owned();
+            let (air, reasons) = self.index(move |index, worker, until| {
+                Ok((index.air(worker, until, &asked)?, index.why(worker, until, &asked)?))
+            })?;
             return Ok(match air == Some((node.clone(), epoch)) {
-                true => DesiredStatus::Running { node, epoch },
+                true => DesiredStatus::Running { node, epoch, reasons },
                 false => DesiredStatus::Starting { node, epoch },
             });
         }
@@ -330,7 +335,10 @@ impl fmt::Display for DesiredStatus {
         match self {
             Self::Unknown => f.write_str("it is not in the list"),
             Self::Starting { node, epoch } => write!(f, "{node} is starting it (epoch {epoch})"),
-            Self::Running { node, epoch } => write!(f, "{node} runs it (epoch {epoch})"),
+            Self::Running { node, epoch, reasons } => {
+                write!(f, "{node} runs it (epoch {epoch})")?;
+                reasons.iter().try_for_each(|(node, why)| write!(f, "; {node}: {why}"))
+            }
             Self::Waiting { reasons } if reasons.is_empty() => {
                 f.write_str("it waits for a node; none has said why it does not run it")
             }

@@ -21,6 +21,8 @@ const TAKES: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 /// What could not go is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Why a stream stays is said again after this: it is forgotten after a minute.
+const TELL: Duration = Duration::from_secs(20);
 /// A stream is moved if the other node is less loaded with it than this one, by this much.
 const WORTH: f64 = 0.1;
 /// Beside the time that a stream has to end.
@@ -51,6 +53,7 @@ impl StreamRunner {
         let until = Instant::now().checked_add(deadline);
         let is_over = || until.is_some_and(|until| Instant::now() >= until) || !self.nodes.is_draining();
         let (mut moved, mut left) = (Vec::new(), BTreeMap::new());
+        let mut told: HashMap<String, (String, Instant)> = HashMap::new();
         loop {
             let mut has_moved = false;
             for name in self.all_names() {
@@ -63,7 +66,15 @@ impl StreamRunner {
                         moved.push((name, node));
                         has_moved = true;
                     }
-                    Err(why) => drop(left.insert(name, why)),
+                    Err(why) => {
+                        let is_told =
+                            told.get(&name).is_some_and(|(said, at)| *said == why && at.elapsed() < TELL);
+                        if !is_told {
+                            self.tell_why(&name, &why);
+                            told.insert(name.clone(), (why.clone(), Instant::now()));
+                        }
+                        left.insert(name, why);
+                    }
                 }
             }
             let names = self.all_names();
@@ -141,6 +152,15 @@ impl StreamRunner {
     /// Whether it should run, and is not known to.
     fn is_nowhere(&self, name: &str) -> bool {
         self.desired.get(name).is_some() && !matches!(self.desired.air(name), Ok(Some(_)))
+    }
+
+    /// Says in Redis why a stream stays, for who looks what becomes of it.
+    fn tell_why(&self, name: &str, why: &str) {
+        log::warn!("{name} is not handed over: {why}");
+        let (name, node, why) = (name.to_owned(), self.nodes.name().to_owned(), format!("it stays: {why}"));
+        // What cannot be said now is said the next time.
+        let _ =
+            self.desired.index(move |index, worker, until| index.say_why(worker, until, &name, &node, &why));
     }
 
     fn demand(&self, name: &str) -> Result<Demand, String> {

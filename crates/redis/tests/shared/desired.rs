@@ -204,7 +204,7 @@ fn nodes_share_streams_and_take_what_is_given_back() {
     let epoch = |member: &Member| match member
         .waits_for(&name, |status| matches!(status, DesiredStatus::Running { .. }))
     {
-        DesiredStatus::Running { node, epoch } => (node, epoch),
+        DesiredStatus::Running { node, epoch, .. } => (node, epoch),
         _ => unreachable!("it waits for it"),
     };
     let was = epoch(two);
@@ -338,6 +338,11 @@ fn a_node_is_drained_one_by_one_and_streams_move_on_purpose_only() {
     let _edge = CLUSTER.join(&store.url(), "edge", &[]);
     let nowhere = first.drain(Duration::from_millis(500));
     assert_eq!((nowhere.moved.len(), nowhere.left.len()), (0, 6), "{nowhere}");
+    // Who looks from elsewhere is told why they stay.
+    let status = two.desired.status("s-0").unwrap();
+    let DesiredStatus::Running { node, reasons, .. } = &status else { panic!("{status}") };
+    let [(who, why)] = &reasons[..] else { panic!("{status}") };
+    assert!((node.as_str(), who.as_str()) == ("one", "one") && why.starts_with("it stays: "), "{status}");
     one.nodes.set_draining(false);
     let second = two.run();
     assert!(wait_until(PATIENCE, || {

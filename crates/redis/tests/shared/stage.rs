@@ -110,7 +110,7 @@ impl Stage {
             let mut by = None;
             let in_time = wait_until(PATIENCE * 2, || {
                 by = match self.control.desired.status(name) {
-                    Ok(DesiredStatus::Running { node, epoch }) if is_right(&node) => Some((node, epoch)),
+                    Ok(DesiredStatus::Running { node, epoch, .. }) if is_right(&node) => Some((node, epoch)),
                     _ => None,
                 };
                 by.is_some()
