@@ -101,6 +101,23 @@ def rtmp_crate(arguments, directory, _merge):
     return process, process.stdout.readline().split()[-1]
 
 
+def srs(arguments, directory, merge):
+    """Published by RTMP, played by RTMP or HTTP. It merges writes, too."""
+    rtmp, http = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    (directory / "srs.conf").write_text(f"""
+        listen {rtmp}; max_connections 4000; daemon off; pid {directory}/srs.pid; srs_log_tank file; srs_log_file {directory}/srs.log; srs_log_level error;
+        http_server {{ enabled on; listen {http}; dir {directory}; }}
+        vhost __defaultVhost__ {{ play {{ mw_latency {merge}; }} http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; }} }}
+        """)
+    process = subprocess.Popen([arguments.srs, "-c", directory / "srs.conf"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=directory)
+    wait_for(lambda: listens(rtmp) and listens(http), "SRS did not listen")
+    return process, rtmp, http
+
+
+def srs_rtmp(arguments, directory, merge):
+    return srs(arguments, directory, merge)[:2]
+
+
 RTMP, HTTP = ["--play", "live/demo"], ["--get", "/live/demo.flv"]
 
 # name: what it is called in the table, how it is started, its merge window, what its players ask for (nothing: it sends by itself)
@@ -110,6 +127,8 @@ SIDES = {
     "http-flv": ("flowcast, HTTP-FLV", http_flv, 100, HTTP),
     "nginx": ("nginx", nginx, 0, RTMP),
     "rtmp": ("`rtmp` crate", rtmp_crate, 0, RTMP),
+    "srs": ("SRS", srs_rtmp, 100, RTMP),
+    "srs-http-flv": ("SRS, HTTP-FLV", srs, 100, HTTP),
     "bare": ("bare loop, 100 ms", bare, 100, []),
     "bare-0": ("bare loop, per message", bare, 0, []),
 }
@@ -198,9 +217,11 @@ def main():
     for name, kind in [("programs", pathlib.Path), ("clip", str), ("seconds", float), ("rounds", int), ("round", int), ("sides", str),
                        ("peers", pathlib.Path)]:
         parser.add_argument(f"--{name}", type=kind, required=True)
+    parser.add_argument("--srs", type=pathlib.Path)
     parser.add_argument("players", nargs="+")
     arguments = parser.parse_args()
-    sides = [side for side in arguments.sides.split() if side != "rtmp" or (arguments.peers / "xiu_server").exists()]
+    sides = [side for side in arguments.sides.split()
+             if (side != "rtmp" or (arguments.peers / "xiu_server").exists()) and (not side.startswith("srs") or arguments.srs)]
     with tempfile.TemporaryDirectory(prefix="flowcast-fanout-") as directory:
         arguments.flv = pathlib.Path(directory, "clip.flv")
         subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-i", arguments.clip, "-c", "copy", arguments.flv], check=True)

@@ -9,6 +9,8 @@
 #   ROUND=0                 rest of the players between two looks at their sockets, ms: 0 reads as soon as something is there,
 #                           so that every write wakes somebody; 5 leaves the waking out, as a network card would
 #   SIDES="flowcast flowcast-0 http-flv nginx rtmp bare bare-0"    which; -0 is without merging
+#                           srs and srs-http-flv need SRS
+#   SRS=FILE                the program of SRS (https://github.com/ossrs/srs), if it is there
 #   PEERS_BIN=DIR           where tests/peers was built; without it the `rtmp` crate is left out
 #   PROGRAMS=DIR            where the measuring programs are; without it they are built
 set -euo pipefail
@@ -24,4 +26,5 @@ fi
 ulimit -n "$(ulimit -Hn)"
 exec python3 benches/fanout.py --programs "$PROGRAMS" --clip "$clip" --seconds "${SECONDS_EACH:-10}" --rounds "${ROUNDS:-1}" --round "${ROUND:-0}" \
     --sides "${SIDES:-flowcast flowcast-0 http-flv nginx rtmp bare bare-0}" --peers "${PEERS_BIN:-$PWD/tests/peers/target/bin}" \
+    ${SRS:+--srs "$SRS"} \
     "${@:-1 50 200 1000}"

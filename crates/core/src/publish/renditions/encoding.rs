@@ -16,7 +16,7 @@ use crate::clock::interleave::Interleaver;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::Finish;
-use crate::publish::encoder::{Times, is_final};
+use crate::publish::encoder::{Inbox, Times, is_final};
 use crate::publish::fan::{Fan, Member};
 use crate::publish::share::Costs;
 use crate::stats::{DropReason, EncodingStats};
@@ -36,6 +36,8 @@ pub(super) struct Rung {
     /// How its pictures are encoded; `None` if they are copied.
     plan: Option<PlanPictures>,
     pub(super) control: Control,
+    /// What waits for the decoder of all of them.
+    source: Arc<Inbox>,
     /// Of its encoder.
     pub(super) costs: Costs,
     /// Nothing comes of it now.
@@ -46,7 +48,7 @@ pub(super) struct Rung {
 }
 
 impl Rung {
-    pub(super) fn new(plan: Option<PlanPictures>, control: Control) -> Self {
+    pub(super) fn new(plan: Option<PlanPictures>, control: Control, source: Arc<Inbox>) -> Self {
         let costs = Costs::default();
         control.meter.counts_for(costs.meter());
         Self {
@@ -54,6 +56,7 @@ impl Rung {
             coming: Mutex::default(),
             plan,
             control,
+            source,
             costs,
             has_given_up: AtomicBool::new(false),
             told: Mutex::default(),
@@ -110,15 +113,18 @@ impl Rung {
         self.has_given_up.load(Ordering::Relaxed)
     }
 
-    /// What it encodes.
+    /// What it encodes. What the decoder had no time for is missing in each rendition.
     pub(super) fn encoding(&self) -> Option<EncodingStats> {
         let stats = self.control.meter.stats()?;
         let (queued, bytes) = self.queue.waiting();
+        let not_decoded = self.source.drops();
+        let drops = self.control.meter.drops(not_decoded);
         Some(EncodingStats {
             queued: queued as u64,
             queued_bytes: bytes as u64,
-            dropped: self.queue.dropped(),
-            drops: stats.drops.and(DropReason::Behind, self.queue.dropped()),
+            dropped: self.queue.dropped() + not_decoded.iter().map(|(_, count)| count).sum::<u64>(),
+            drops: drops.and(DropReason::Behind, self.queue.dropped()),
+            wait: self.source.waits(),
             ..stats
         })
     }

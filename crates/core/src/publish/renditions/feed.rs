@@ -59,7 +59,10 @@ impl Feed {
             fan.admit(self.shared.come_to_copies());
             let now = Instant::now();
             fan.give(&self.seat.tags);
-            self.shared.inbox.send(now, self.seat.tags.drain(..));
+            let left_out = self.shared.inbox.send(now, self.seat.tags.drain(..));
+            if left_out > 0 {
+                self.shared.costs.meter().count_left_out(left_out);
+            }
             self.shared.is_resting(self.seat.driver.is_resting());
             for notice in self.seat.notices.drain(..) {
                 if matches!(notice, EventKind::PublicationEnded { .. }) {

@@ -187,7 +187,7 @@ impl Group {
 
     fn rung(&self, plan: Option<PlanPictures>, probe: Option<Probe>) -> Result<Arc<Rung>, Error> {
         let control = Control { probe, ..Control::default() };
-        let rung = Arc::new(Rung::new(plan, control));
+        let rung = Arc::new(Rung::new(plan, control, self.shared.inbox.clone()));
         if !rung.is_copy() {
             let encoding = Encoding::new(rung.clone(), self.encoders.clone(), self.carriage);
             let name = format!("fw-{}", self.shared.name);

@@ -12,6 +12,7 @@ use crate::bit_rate::BitRate;
 use crate::config::Config;
 use crate::event::EventKind;
 use crate::publish::encoder::tests::{pull, reader, usual};
+use crate::stats::DropReason;
 use crate::transcode::{
     EncoderDefaults, EncoderPlan, LibavEncoders, Mode, PictureEncoder, Profile, VideoCodec, Wish,
 };
@@ -107,6 +108,13 @@ impl SourceDriver for Clip {
 
 /// A group whose source stops in its middle until it may go on.
 fn group(encoders: &Arc<Counted>, renditions: usize) -> (Arc<Group>, Arc<AtomicBool>) {
+    let tags = VecDeque::from(usual(0));
+    let may_go_on = Arc::new(AtomicBool::new(false));
+    let clip = Clip { held_back: tags.len() / 2, tags, may_go_on: may_go_on.clone() };
+    (group_of(clip, encoders, renditions), may_go_on)
+}
+
+fn group_of(clip: Clip, encoders: &Arc<Counted>, renditions: usize) -> Arc<Group> {
     let wish = Wish { mode: Some(Mode::Auto), encoding: Profile::Ultra.into(), ..Wish::default() };
     let options = GroupOptions {
         name: "clip".to_owned(),
@@ -115,11 +123,7 @@ fn group(encoders: &Arc<Counted>, renditions: usize) -> (Arc<Group>, Arc<AtomicB
         encoders: encoders.clone(),
         tick: Duration::from_millis(5),
     };
-    let may_go_on = Arc::new(AtomicBool::new(false));
-    let tags = VecDeque::from(usual(0));
-    let clip = Clip { held_back: tags.len() / 2, tags, may_go_on: may_go_on.clone() };
-    let group = Group::start(options, |_| Ok(Box::new(clip))).expect("there are threads");
-    (Arc::new(group), may_go_on)
+    Arc::new(Group::start(options, |_| Ok(Box::new(clip))).expect("there are threads"))
 }
 
 fn defaults() -> EncoderDefaults {
@@ -229,6 +233,23 @@ fn an_encoder_that_fails_takes_nothing_from_the_others() {
     let mut opened = encoders.opened.lock().clone();
     opened.sort_unstable();
     assert_eq!(opened, [160, 320]);
+}
+
+#[test]
+fn what_the_decoder_has_no_time_for_is_told_of_each_rendition() {
+    let encoders = Arc::new(Counted::default());
+    let much_later = usual(12_000).into_iter().filter(|tag| tag.is_video() && !tag.is_header());
+    let tags: VecDeque<_> = usual(0).into_iter().chain(much_later).collect();
+    let clip = Clip { tags, held_back: 0, may_go_on: Arc::new(AtomicBool::new(true)) };
+    let group = group_of(clip, &encoders, 2);
+    let mut streams = [(0, 320), (1, 160)].map(|(place, width)| Stream::of(&group, place, width));
+    drop(group);
+    for stream in &mut streams {
+        stream.take_all();
+        let figures = stream.driver.encoding().expect("it encodes");
+        let left_out = [figures.drops.of(DropReason::FarBehind), figures.dropped];
+        assert_eq!((stream.times().0.len(), left_out), (PICTURES, [PICTURES as u64; 2]), "{figures:?}");
+    }
 }
 
 #[test]
