@@ -90,6 +90,17 @@ impl Machine {
         most
     }
 
+    /// Lets time pass in which all but the first streams have nothing to encode.
+    fn rest(&mut self, seconds: u64, all_but: usize, used: Use) {
+        for _ in 0..2 * seconds {
+            for (place, sight) in self.streams.iter_mut().enumerate() {
+                sight.encoded = if place < all_but { TICK } else { Duration::ZERO };
+            }
+            self.pressure.tick(self.now, used, &self.streams);
+            self.now += TICK;
+        }
+    }
+
     fn keep(&mut self, count: usize) {
         self.streams.truncate(count);
         self.behind.truncate(count);
@@ -157,13 +168,7 @@ fn streams_whose_sources_rest_need_nothing() {
     machine.run(30);
     assert_eq!(machine.rungs()[0], 2, "there is no room: {:?}", machine.steps);
     // Their encoders are open, and have nothing to do.
-    for _ in 0..40 {
-        for (place, sight) in machine.streams.iter_mut().enumerate() {
-            sight.encoded = if place == 0 { TICK } else { Duration::ZERO };
-        }
-        machine.pressure.tick(machine.now, Use { all: 0.05, own: 0.05 }, &machine.streams);
-        machine.now += TICK;
-    }
+    machine.rest(20, 1, Use { all: 0.05, own: 0.05 });
     assert_eq!(machine.rungs(), [0; 10]);
 }
 
@@ -174,11 +179,7 @@ fn streams_come_back_while_all_sources_rest_whatever_else_the_process_does() {
     machine.others = 0.6;
     machine.run(10);
     assert!(machine.rungs().contains(&2), "there is no room for all: {:?}", machine.steps);
-    for _ in 0..120 {
-        machine.streams.iter_mut().for_each(|sight| sight.encoded = Duration::ZERO);
-        machine.pressure.tick(machine.now, Use { all: 0.35, own: 0.05 }, &machine.streams);
-        machine.now += TICK;
-    }
+    machine.rest(60, 0, Use { all: 0.35, own: 0.05 });
     assert_eq!(machine.rungs(), [0; 10]);
 }
 
