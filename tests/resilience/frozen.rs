@@ -41,6 +41,7 @@ fn is_frozen(role: &str, test: &str, options: fn(&mut ServerOptions)) {
     let address = server.wait_for_line("listening on ", PATIENCE);
     let clip = Known::small();
     let pushing = engine(|_| {});
+    let events = pushing.events();
     let url = format!("rtmp://{address}/live");
     let live = pushing.stream(Source::file(&clip.file).looped()).to(Output::rtmp(&url, "good-key")).start();
     let live = live.expect("it starts");
@@ -58,7 +59,8 @@ fn is_frozen(role: &str, test: &str, options: fn(&mut ServerOptions)) {
         let sent = live.stats().bytes_sent;
         assert!(wait_until(PATIENCE, || live.stats().bytes_sent > sent + 100_000), "{}", live.stats());
     }
-    assert_eq!(live.stats().reconnects, 0, "{}\n{}", live.stats(), server.report());
+    let told = || events.try_iter().map(|event| format!("{event}\n")).collect::<String>();
+    assert_eq!(live.stats().reconnects, 0, "{}\n{}{}", live.stats(), told(), server.report());
     server.hang_up();
     let said = server.wait_for_line("timeouts ", PATIENCE);
     assert_eq!(said, "0, publishers 1, players 1", "{}", server.report());

@@ -50,7 +50,11 @@ pub trait Cluster: Send + Sync {
     fn remove(&self, name: &str) -> Result<bool, ClusterError>;
 
     /// Begins to hand the streams of this node to others, one by one, and has it take nothing new; or ends that. Does not wait.
-    fn set_draining(&self, is_draining: bool);
+    ///
+    /// # Errors
+    ///
+    /// Why it did not begin: nothing is changed then.
+    fn set_draining(&self, is_draining: bool) -> Result<(), ClusterError>;
 
     /// Whether this node takes nothing new, so that `/readyz` says that it is not ready.
     fn is_draining(&self) -> bool;

@@ -91,17 +91,18 @@ impl Cluster for HttpCluster {
         Ok(self.desired.remove(name)?)
     }
 
-    fn set_draining(&self, is_draining: bool) {
-        let was_draining = self.nodes.is_draining();
-        self.nodes.set_draining(is_draining);
-        if !is_draining || was_draining {
-            return;
+    fn set_draining(&self, is_draining: bool) -> Result<(), ClusterError> {
+        if !self.nodes.change_draining(is_draining) || !is_draining {
+            return Ok(());
         }
-        let Some(runner) = self.runner.upgrade() else { return };
-        let drain = move || log::info!("streams were handed over: {}", runner.drain(DRAIN));
-        if let Err(error) = flowcast_core::spawn("fc-drain", 256 << 10, drain) {
-            log::error!("no thread to hand streams over: {error}");
-        }
+        let (Some(runner), turn) = (self.runner.upgrade(), self.nodes.draining()) else { return Ok(()) };
+        let drain = move || log::info!("streams were handed over: {}", runner.hand_all(turn, DRAIN));
+        let begun = flowcast_core::spawn("fc-drain", 256 << 10, drain);
+        drop(begun.map_err(|source| {
+            self.nodes.set_draining(false);
+            Error::System { what: "no thread to hand streams over", source: Arc::new(source) }
+        })?);
+        Ok(())
     }
 
     fn is_draining(&self) -> bool {

@@ -158,7 +158,7 @@ pub(crate) struct Put {
 
 /// Has a stream run on any node
 ///
-/// One of the same name is started anew with this, where it runs.
+/// One of the same name is started anew where it runs, if this changes its spec.
 #[utoipa::path(
     put, path = "/api/v1/cluster/streams/{name}", tag = "cluster", operation_id = "put_cluster_stream", request_body = NewClusterStream,
     params(("name" = String, Path, description = "Its name: 1 to 128 letters, digits, `-`, `_` or `.`")),
@@ -220,11 +220,6 @@ pub(crate) async fn drain(
     Sent(asked): Sent<Draining>,
 ) -> Outcome<Json<Draining>> {
     let draining = asked.draining;
-    house
-        .cluster(move |cluster| {
-            cluster.set_draining(draining);
-            Ok(())
-        })
-        .await?;
+    house.cluster(move |cluster| cluster.set_draining(draining)).await?;
     Ok(Json(asked))
 }

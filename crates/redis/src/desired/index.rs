@@ -23,6 +23,7 @@ pub(crate) const WHY: Duration = Duration::from_secs(60);
 static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/due.lua")));
 static FREE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/free.lua")));
 static OFFER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/offer.lua")));
+static DECLINE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/decline.lua")));
 
 /// The names of what is kept.
 #[derive(Debug, Clone)]
@@ -114,6 +115,19 @@ impl Index {
         let mut call = OFFER.key(self.part("offers"));
         call.arg(name).arg(node).arg(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         worker.run(Does::Writes, until, |connection| call.invoke::<i64>(connection)).map(drop)
+    }
+
+    /// The node does not take what it was offered, if it was: others may.
+    pub(crate) fn decline(
+        &self,
+        worker: &mut Worker,
+        until: Instant,
+        name: &str,
+        node: &str,
+    ) -> Result<(), Error> {
+        let mut call = DECLINE.key(self.part("offers"));
+        call.arg(name).arg(node);
+        worker.run(Does::Little, until, |connection| call.invoke::<i64>(connection)).map(drop)
     }
 
     /// A stream is on the air on a node.

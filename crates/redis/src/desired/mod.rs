@@ -150,7 +150,7 @@ impl DesiredStreams {
         self.list.shelf.age()
     }
 
-    /// Has a stream run, on any node; one that is in the list already is started anew if this changes it. Its revision. The name is that of its lease: 1 to 128 bytes of
+    /// Has a stream run, on any node; one that is in the list already is started anew if this changes its spec. Its revision. The name is that of its lease: 1 to 128 bytes of
     /// letters, digits, `-`, `_` and `.`, and not the name of what somebody publishes.
     ///
     /// A stream that has ended by itself is begun again, also if its source was complete.
@@ -167,7 +167,7 @@ impl DesiredStreams {
         self.put_where(name, spec, &[])
     }
 
-    /// The same, on nodes with all of these [labels](crate::NodeOptions::labels).
+    /// The same, on nodes with all of these [labels](crate::NodeOptions::labels). Where only they change, a stream goes on where it runs, if it may.
     ///
     /// # Errors
     ///
@@ -306,11 +306,6 @@ impl DesiredStreams {
 
     pub(crate) fn read(&self, name: &str, kept: &Kept) -> Option<DesiredStream> {
         kept.record.as_ref()?.stream(name, self.list.seal.as_ref())
-    }
-
-    pub(crate) fn air(&self, name: &str) -> Result<Option<(String, u64)>, Error> {
-        let name = name.to_owned();
-        self.index(move |index, worker, until| index.air(worker, until, &name))
     }
 
     /// Asks the index.

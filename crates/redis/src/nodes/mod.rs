@@ -7,7 +7,7 @@
 
 mod options;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,8 @@ struct Desk {
     boot: String,
     /// It has left, and says nothing any more.
     has_left: AtomicBool,
-    draining: AtomicBool,
+    /// How often that began and ended: odd while it takes nothing new.
+    draining: AtomicU64,
     has_runner: AtomicBool,
     /// Something is to be said before the next interval is over.
     is_hurried: AtomicBool,
@@ -108,7 +109,7 @@ impl Nodes {
             room: Box::new(room),
             boot: life()?,
             has_left: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            draining: AtomicU64::new(0),
             has_runner: AtomicBool::new(false),
             is_hurried: AtomicBool::new(true),
             is_listed: Mutex::new(false),
@@ -151,8 +152,21 @@ impl Nodes {
 
     /// Says that this node takes nothing new, or that it does again. Others see it within a fraction of a second.
     pub fn set_draining(&self, is_draining: bool) {
-        self.desk.draining.store(is_draining, Ordering::SeqCst);
+        self.change_draining(is_draining);
+    }
+
+    /// The same; `false` if that is how it stood.
+    pub(crate) fn change_draining(&self, is_draining: bool) -> bool {
+        let change = |turn: u64| (is_over(turn) == is_draining).then(|| turn + 1);
+        let changed = self.desk.draining.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change).is_ok();
         self.desk.is_hurried.store(true, Ordering::SeqCst);
+        changed
+    }
+
+    /// Which time it is that it takes nothing new; `None` while it does.
+    pub(crate) fn draining(&self) -> Option<u64> {
+        let turn = self.desk.draining.load(Ordering::SeqCst);
+        (!is_over(turn)).then_some(turn)
     }
 
     /// Says whether it runs streams of the list.
@@ -164,7 +178,7 @@ impl Nodes {
     /// Whether it takes nothing new.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.desk.draining.load(Ordering::SeqCst)
+        self.draining().is_some()
     }
 
     /// Says that this node leaves, for a process that is about to end: the others forget it at once. Clones say nothing any more either.
@@ -250,7 +264,7 @@ impl Nodes {
 impl Desk {
     fn report(&self) -> Node {
         let mut node = Node::new(&self.name, (self.room)());
-        if self.draining.load(Ordering::SeqCst) {
+        if !is_over(self.draining.load(Ordering::SeqCst)) {
             node.state = NodeState::Draining;
         }
         node.address = self.options.address.clone();
@@ -308,6 +322,11 @@ impl Task for Beat {
         self.next = Instant::now() + *interval;
         Some(Instant::now() + LOOK)
     }
+}
+
+/// Whether a draining node takes streams again; so does one that never was.
+fn is_over(turn: u64) -> bool {
+    turn.is_multiple_of(2)
 }
 
 fn leave(worker: &mut Worker, until: Instant, name: &str, boot: &str) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use crossbeam_channel::bounded;
 
 use super::StreamRunner;
 use super::work::Order;
+use crate::desired::DesiredStatus;
 use crate::error::Error;
 use crate::node::Node;
 use crate::placement::{Verdict, place};
@@ -23,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_secs(1);
 /// Why a stream stays is said again after this: it is forgotten after a minute.
 const TELL: Duration = Duration::from_secs(20);
+/// What has ended here by itself begins elsewhere within this.
+const SETTLES: Duration = Duration::from_secs(5);
 /// A stream is moved if the other node is less loaded with it than this one, by this much.
 const WORTH: f64 = 0.1;
 /// Beside the time that a stream has to end.
@@ -50,10 +53,17 @@ impl StreamRunner {
     /// Until nothing runs here any more, up to `deadline` and what the last stream takes.
     pub fn drain(&self, deadline: Duration) -> MoveReport {
         self.nodes.set_draining(true);
+        self.hand_all(self.nodes.draining(), deadline)
+    }
+
+    /// Does that for as long as the node is drained this time.
+    pub(crate) fn hand_all(&self, turn: Option<u64>, deadline: Duration) -> MoveReport {
         let until = Instant::now().checked_add(deadline);
-        let is_over = || until.is_some_and(|until| Instant::now() >= until) || !self.nodes.is_draining();
+        let takes_again = || turn.is_none() || self.nodes.draining() != turn;
+        let is_over = || takes_again() || until.is_some_and(|until| Instant::now() >= until);
         let (mut moved, mut left) = (Vec::new(), BTreeMap::new());
         let mut told: HashMap<String, (String, Instant)> = HashMap::new();
+        let mut empty_since = None;
         loop {
             let mut has_moved = false;
             for name in self.all_names() {
@@ -78,13 +88,25 @@ impl StreamRunner {
                 }
             }
             let names = self.all_names();
-            // What is gone without having been seen elsewhere is told of, too.
-            left.retain(|name, _| names.contains(name) || self.is_nowhere(name));
-            if names.is_empty() || is_over() {
+            // What was being started anew ends here, and begins elsewhere; what should not run any more has ended.
+            for name in left.keys().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>() {
+                match self.elsewhere(&name) {
+                    Some(node) => moved.push((name.clone(), node)),
+                    None if self.desired.get(&name).is_none() => {}
+                    None => continue,
+                }
+                left.remove(&name);
+            }
+            let settles = *empty_since.get_or_insert_with(Instant::now) + SETTLES;
+            if !names.is_empty() {
+                empty_since = None;
+            }
+            let is_empty = names.is_empty() && (left.is_empty() || Instant::now() >= settles);
+            if is_empty || is_over() {
                 for name in names {
-                    let why = || match self.nodes.is_draining() {
-                        true => "there was no time left for it".to_owned(),
-                        false => "the node takes streams again".to_owned(),
+                    let why = || match takes_again() {
+                        true => "the node takes streams again".to_owned(),
+                        false => "there was no time left for it".to_owned(),
                     };
                     left.entry(name).or_insert_with(why);
                 }
@@ -149,9 +171,12 @@ impl StreamRunner {
         asked.ok().and_then(|()| names.recv_timeout(GRACE).ok()).unwrap_or_else(|| self.names())
     }
 
-    /// Whether it should run, and is not known to.
-    fn is_nowhere(&self, name: &str) -> bool {
-        self.desired.get(name).is_some() && !matches!(self.desired.air(name), Ok(Some(_)))
+    /// The other node that has it on the air.
+    fn elsewhere(&self, name: &str) -> Option<String> {
+        match self.desired.status(name) {
+            Ok(DesiredStatus::Running { node, .. }) if node != self.nodes.name() => Some(node),
+            _ => None,
+        }
     }
 
     /// Says in Redis why a stream stays, for who looks what becomes of it.
@@ -196,15 +221,13 @@ impl StreamRunner {
             self.desired.index(move |index, worker, until| index.offer(worker, until, &offered, &node, time));
         offer.map_err(said)?;
         let (reply, given_up) = bounded(1);
-        let order = Order::GiveUp { name: name.to_owned(), pause: time, reply };
+        let order = Order::GiveUp { name: name.to_owned(), reply };
         self.orders.send(order).map_err(|_| "the runner has ended")?;
         let given_up = given_up.recv_timeout(self.options.stop + GRACE);
         given_up.map_err(|_| "it did not end in time".to_owned())??;
         let until = Instant::now() + TAKES;
         loop {
-            if let Ok(Some((node, _))) = self.desired.air(name)
-                && node != self.nodes.name()
-            {
+            if let Some(node) = self.elsewhere(name) {
                 return Ok(node);
             }
             if Instant::now() >= until {

@@ -53,6 +53,28 @@ impl Waiting {
         self.seen.remove(name);
     }
 
+    /// Another node has it after all: it is not free before `until`.
+    pub(super) fn taken(&mut self, name: &str, until: Instant) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.since = until;
+        }
+    }
+
+    /// What was offered to `node` and is not taken there: what it leaves to others, or everything. Each is named once.
+    pub(super) fn declined(&mut self, now: Instant, node: &str, is_everything: bool) -> Vec<String> {
+        let left = &self.left;
+        let is_left = |name: &str| left.get(name).is_some_and(|left| now < left.until);
+        let declined = self.seen.iter_mut().filter(|(name, seen)| {
+            seen.offered_to.as_deref() == Some(node) && (is_everything || is_left(name))
+        });
+        declined
+            .map(|(name, seen)| {
+                seen.offered_to = None;
+                name.clone()
+            })
+            .collect()
+    }
+
     /// Leaves it to others for a while.
     pub(super) fn leave(&mut self, name: &str, until: Instant) {
         let left = self.left.entry(name.to_owned()).or_insert(Left { until, failures: 0 });
@@ -150,5 +172,24 @@ mod tests {
         assert_eq!(waiting.due(later + DELAY * 2, "one", 0.0, DELAY), ["snow"], "one of too many");
         waiting.saw(later + DELAY * 10, Vec::new(), false);
         assert!(waiting.due(later + DELAY * 20, "one", 0.0, DELAY).is_empty());
+    }
+
+    #[test]
+    fn an_offer_that_is_not_taken_is_declined_once_and_one_that_is_not_free_yet_waits() {
+        let begun = Instant::now();
+        let (mut waiting, later) = (Waiting::default(), begun + DELAY);
+        let offers = [("rain", Some("one")), ("snow", Some("one")), ("hail", Some("two")), ("fog", None)];
+        seen(&mut waiting, begun, &offers);
+        assert!(waiting.declined(begun, "one", false).is_empty(), "it takes them");
+        waiting.taken("rain", later);
+        assert_eq!(waiting.due(begun, "one", 0.0, DELAY), ["snow"]);
+        assert!(waiting.declined(begun, "one", false).is_empty(), "it takes them");
+        assert_eq!(waiting.due(later, "one", 1.0, DELAY)[..2], ["snow", "rain"]);
+        waiting.failed("snow", begun);
+        waiting.leave("hail", later);
+        assert_eq!(waiting.declined(begun, "one", false), ["snow"]);
+        assert!(waiting.declined(begun, "one", false).is_empty(), "once");
+        assert_eq!(waiting.declined(begun, "one", true), ["rain"]);
+        assert_eq!(waiting.declined(begun, "two", false), ["hail"]);
     }
 }

@@ -38,8 +38,8 @@ const WRONG: Duration = Duration::from_secs(5);
 
 /// What the program asks of the runner.
 pub(super) enum Order {
-    /// A stream is to end here, and not to be taken again for `pause`.
-    GiveUp { name: String, pause: Duration, reply: Sender<Result<(), String>> },
+    /// A stream is to end here: it was offered to another node.
+    GiveUp { name: String, reply: Sender<Result<(), String>> },
     /// All are to end.
     End { reply: Sender<()> },
     /// Which streams are this node's: what runs, begins and ends.
@@ -124,7 +124,7 @@ impl Work {
     pub(super) fn live(mut self, orders: &Receiver<Order>) {
         loop {
             match orders.recv_timeout(TURN) {
-                Ok(Order::GiveUp { name, pause, reply }) => self.give_up(&name, pause, reply),
+                Ok(Order::GiveUp { name, reply }) => self.give_up(&name, reply),
                 Ok(Order::Names { reply }) => drop(reply.send(self.mine.keys().cloned().collect())),
                 Ok(Order::End { reply }) => {
                     self.end();
@@ -140,20 +140,22 @@ impl Work {
             self.give_back();
             self.hold();
             // Who others do not see may be another process's double, and a list that is lost is not to be filled from here.
-            if self.desired.is_known() && self.nodes.is_listed() && !self.nodes.is_draining() {
+            if self.desired.is_known() && self.nodes.is_listed() {
                 self.look();
-                self.claim();
+                self.decline();
+                if !self.nodes.is_draining() {
+                    self.claim();
+                }
             }
         }
     }
 
-    fn give_up(&mut self, name: &str, pause: Duration, reply: Sender<Result<(), String>>) {
+    fn give_up(&mut self, name: &str, reply: Sender<Result<(), String>>) {
         let answer = match self.mine.get_mut(name) {
             Some(mine) => match &mine.phase {
                 Phase::Running(stream) => {
                     self.hands.stop(name, stream.clone(), self.options.stop);
                     mine.phase = Phase::Ending(Then::GiveBack);
-                    self.waiting.leave(name, Instant::now() + pause);
                     self.returning.entry(name.to_owned()).or_default().push(reply);
                     return;
                 }
@@ -237,8 +239,19 @@ impl Work {
             }
             let then = match self.desired.find(name) {
                 None => Then::GiveBack,
-                Some(kept) if !Arc::ptr_eq(&kept, &mine.kept) => Then::Restart,
-                Some(_) => continue,
+                Some(kept) if Arc::ptr_eq(&kept, &mine.kept) => continue,
+                Some(kept) => {
+                    let [before, now] = [&mine.kept, &kept].map(|kept| self.desired.read(name, kept));
+                    // Only where it may run has changed, and it may run here.
+                    if let (Some(before), Some(now)) = (&before, &now)
+                        && before.spec == now.spec
+                        && stays(Some(before), now, self.nodes.labels(), &self.options)
+                    {
+                        mine.kept = kept;
+                        continue;
+                    }
+                    Then::Restart
+                }
             };
             log::info!(
                 "{name}: {}",
@@ -367,6 +380,17 @@ impl Work {
         });
     }
 
+    /// Says of what it was offered, and does not take, that others may.
+    fn decline(&mut self) {
+        let is_everything = self.nodes.is_draining();
+        for name in self.waiting.declined(Instant::now(), self.nodes.name(), is_everything) {
+            let node = self.nodes.name().to_owned();
+            // If it cannot be said now, the offer ends by itself.
+            let _ =
+                self.desired.index(move |index, worker, until| index.decline(worker, until, &name, &node));
+        }
+    }
+
     /// Takes what is free and fits, as far as it is this node's turn.
     fn claim(&mut self) {
         let starting = self.mine.values().filter(|mine| matches!(mine.phase, Phase::Starting)).count();
@@ -394,7 +418,7 @@ impl Work {
                     taken.push(name);
                     places -= 1;
                 }
-                Err(NotHere::Taken) => self.waiting.leave(&name, Instant::now() + TAKEN),
+                Err(NotHere::Taken) => self.waiting.taken(&name, Instant::now() + TAKEN),
                 Err(NotHere::Because(why, pause)) => {
                     self.waiting.leave(&name, Instant::now() + pause);
                     self.tell_why(&name, &why);

@@ -87,7 +87,7 @@ impl Member {
 
     /// Waits until a stream stands so.
     #[track_caller]
-    fn waits_for(&self, name: &str, is_so: impl Fn(&DesiredStatus) -> bool) -> DesiredStatus {
+    pub(crate) fn waits_for(&self, name: &str, is_so: impl Fn(&DesiredStatus) -> bool) -> DesiredStatus {
         let mut status = None;
         let in_time = wait_until(PATIENCE, || {
             status = self.desired.status(name).ok();
@@ -98,7 +98,7 @@ impl Member {
     }
 
     #[track_caller]
-    fn runs_on(&self, name: &str, node: &str) -> u64 {
+    pub(crate) fn runs_on(&self, name: &str, node: &str) -> u64 {
         match self
             .waits_for(name, |status| matches!(status, DesiredStatus::Running { node: on, .. } if on == node))
         {
@@ -109,28 +109,28 @@ impl Member {
 }
 
 /// A server that is old enough to grant leases.
-fn store() -> RedisServer {
+pub(crate) fn store() -> RedisServer {
     let store = RedisServer::start();
     let _: () = say(&store, &["SET", "fc:{flowcast}:leases:born", "1"]);
     store
 }
 
 /// A stream that waits for a publisher: it needs no file.
-fn resting(name: &str) -> StreamSpec {
+pub(crate) fn resting(name: &str) -> StreamSpec {
     StreamSpec::new(Source::published(format!("from-{name}"))).without_outputs()
 }
 
-fn names(runner: &StreamRunner) -> BTreeSet<String> {
+pub(crate) fn names(runner: &StreamRunner) -> BTreeSet<String> {
     runner.running().into_iter().map(|(name, _)| name).collect()
 }
 
-fn running(runners: &[&StreamRunner]) -> Vec<(String, StreamRef)> {
+pub(crate) fn running(runners: &[&StreamRunner]) -> Vec<(String, StreamRef)> {
     runners.iter().flat_map(|runner| runner.running()).collect()
 }
 
 /// Waits until all together have all, each once.
 #[track_caller]
-fn have(runners: &[&StreamRunner], all: &BTreeSet<String>) {
+pub(crate) fn have(runners: &[&StreamRunner], all: &BTreeSet<String>) {
     let seen = || runners.iter().map(|runner| names(runner)).collect::<Vec<_>>();
     let in_time = wait_until(PATIENCE, || {
         let sum: usize = seen().iter().map(BTreeSet::len).sum();
@@ -315,57 +315,6 @@ fn a_stream_that_gets_another_owner_takes_one_of_his_places() {
         ) != DesiredStatus::Unknown
     );
     assert!(wait_until(PATIENCE, || one.runs_on("a", "one") > first));
-}
-
-#[test]
-fn a_node_is_drained_one_by_one_and_streams_move_on_purpose_only() {
-    if !need(&[Need::Redis]) {
-        return;
-    }
-    let store = store();
-    let [one, two] = ["one", "two"].map(|name| CLUSTER.join(&store.url(), name, &[]));
-    // Each stream counts a tenth.
-    for member in [&one, &two] {
-        member.engine.set_limits(member.engine.limits().with(|limits| limits.total = 10)).unwrap();
-    }
-    let first = one.run();
-    let all: BTreeSet<_> = (0..6).map(|number| format!("s-{number}")).collect();
-    for name in &all {
-        one.desired.put(name, &resting(name)).unwrap();
-    }
-    have(&[&first], &all);
-    // One that runs nothing is no place for them.
-    let _edge = CLUSTER.join(&store.url(), "edge", &[]);
-    let nowhere = first.drain(Duration::from_millis(500));
-    assert_eq!((nowhere.moved.len(), nowhere.left.len()), (0, 6), "{nowhere}");
-    // Who looks from elsewhere is told why they stay.
-    let status = two.desired.status("s-0").unwrap();
-    let DesiredStatus::Running { node, reasons, .. } = &status else { panic!("{status}") };
-    let [(who, why)] = &reasons[..] else { panic!("{status}") };
-    assert!((node.as_str(), who.as_str()) == ("one", "one") && why.starts_with("it stays: "), "{status}");
-    one.nodes.set_draining(false);
-    let second = two.run();
-    assert!(wait_until(PATIENCE, || {
-        one.nodes.list().unwrap().iter().any(|node| node.name == "two" && node.has_runner)
-    }));
-    have(&[&first, &second], &all);
-    assert_eq!(names(&first), all, "nothing moves by itself");
-    // 6 and 0: with the fourth it would be 3 and 3, which is worth nothing.
-    let report = first.rebalance(10).unwrap();
-    assert!((2..=3).contains(&report.moved.len()), "{report}");
-    assert!(report.moved.iter().all(|(_, node)| node == "two"), "{report}");
-    have(&[&first, &second], &all);
-    assert_eq!(names(&second).len(), report.moved.len());
-    let report = first.drain(PATIENCE);
-    assert!(report.left.is_empty() && one.nodes.is_draining(), "{report}");
-    have(&[&second], &all);
-    assert!(names(&first).is_empty());
-    // It takes nothing, until it is said that it may.
-    two.desired.put("late", &resting("late")).unwrap();
-    two.runs_on("late", "two");
-    drop(second);
-    one.nodes.set_draining(false);
-    one.runs_on("late", "one");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod gate;
 mod keys;
 #[cfg(feature = "libav")]
 mod leases;
+mod moves;
 mod nodes;
 #[cfg(feature = "libav")]
 mod partition;
