@@ -59,10 +59,10 @@ fn is_frozen(role: &str, test: &str, options: fn(&mut ServerOptions)) {
         let sent = live.stats().bytes_sent;
         assert!(wait_until(PATIENCE, || live.stats().bytes_sent > sent + 100_000), "{}", live.stats());
     }
-    let told = || events.try_iter().map(|event| format!("{event}\n")).collect::<String>();
-    assert_eq!(live.stats().reconnects, 0, "{}\n{}{}", live.stats(), told(), server.report());
     server.hang_up();
     let said = server.wait_for_line("timeouts ", PATIENCE);
+    let told = || events.try_iter().map(|event| format!("{event}\n")).collect::<String>();
+    assert_eq!(live.stats().reconnects, 0, "{}\n{}{}", live.stats(), told(), server.report());
     assert_eq!(said, "0, publishers 1, players 1", "{}", server.report());
     drop(player);
     server.wait_success(PATIENCE);
@@ -75,11 +75,14 @@ fn serve(options: fn(&mut ServerOptions)) {
     let engine = Engine::new(Config::default()).expect("the defaults work");
     engine.keys().add("studio", "good-key").expect("a usable key");
     let server = engine.rtmp_server("127.0.0.1:0").options(options).start().expect("a free port");
+    let events = server.events();
     println!("\nlistening on {}", server.address());
     assert!(wait_until(PATIENCE, || server.stats().players == 1));
     println!("a player");
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     let stats = server.stats();
+    // For who looks why it failed.
+    events.try_iter().for_each(|event| println!("{event}"));
     println!("timeouts {}, publishers {}, players {}", stats.timeouts, stats.publishers, stats.players);
     server.stop(PATIENCE);
 }

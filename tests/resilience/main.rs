@@ -19,6 +19,7 @@ mod protocols;
 mod replace;
 mod rotate;
 mod stall;
+mod standstill;
 mod together;
 mod wire;
 

@@ -188,7 +188,8 @@ impl Connection {
             match self.transport.read(scratch.get_mut(..allowed).unwrap_or_default()) {
                 Ok(count) => {
                     let bytes = scratch.get(..count).unwrap_or_default();
-                    let result = self.session.handle_input(now, bytes);
+                    // The process may have stood still since the turn began.
+                    let result = self.session.handle_input(now.max(Instant::now()), bytes);
                     self.took(count)?;
                     while let Some(event) = self.session.poll_event() {
                         if !sink(event) {

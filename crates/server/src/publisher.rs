@@ -89,7 +89,7 @@ impl Publisher {
             visit.measured(self.connection.session.received(), 0, Duration::ZERO);
         }
         if cx.tags.len() > tags_before {
-            self.last_media = Some(cx.now);
+            self.last_media = Some(cx.arrived());
         }
         let more = more?;
         if self.unpublished {

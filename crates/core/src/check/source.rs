@@ -11,7 +11,7 @@ use super::Check;
 use super::mistake::MistakeKind;
 use super::notes::{May, Notes};
 use super::rules::Rules;
-use crate::driver::{SourceContext, SourceDriver, SourceState};
+use crate::driver::{SourceContext, SourceDriver, SourceState, TurnClock};
 use crate::error::chain;
 use crate::pool::Scratch;
 use crate::stream::{DRIVER, OpenSource, Registry, Stage};
@@ -189,6 +189,7 @@ impl<'a> Run<'a> {
         let (mut tags, mut refills, mut notices) = (Vec::new(), Vec::new(), Vec::new());
         let mut cx = SourceContext {
             now: self.now,
+            clock: TurnClock::Still,
             readable,
             writable,
             tick,

@@ -5,6 +5,6 @@ mod source;
 
 pub use output::{LinkState, OutputContext, OutputDriver, OutputState, Readiness};
 pub(crate) use source::Refillable;
-pub use source::{SourceContext, SourceDriver, SourceState};
+pub use source::{SourceContext, SourceDriver, SourceState, TurnClock};
 /// What drivers are given and give is made of their types.
 pub use {bytes, mio};

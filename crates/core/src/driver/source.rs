@@ -14,8 +14,10 @@ use crate::stats::{EncodingStats, FallbackStats, Origin, Playing, SourceMode};
 /// What a driver is given on each turn of the stream thread.
 #[derive(Debug)]
 pub struct SourceContext<'a> {
-    /// The instant of this turn.
+    /// The instant at which this turn began. Deadlines are judged by it.
     pub now: Instant,
+    /// Where [`arrived`](Self::arrived) has the time from.
+    pub clock: TurnClock,
     /// The driver's socket may be readable.
     pub readable: bool,
     /// The driver's socket may be writable.
@@ -38,7 +40,27 @@ pub struct SourceContext<'a> {
     pub notices: &'a mut Vec<EventKind>,
 }
 
+/// Where the time of what a turn has read comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnClock {
+    /// The clock of the machine.
+    Machine,
+    /// It stands still during a turn: for tests that move it themselves.
+    Still,
+}
+
 impl SourceContext<'_> {
+    /// The instant by which what was read in this turn has arrived, now that it is read. To be remembered as the last time that a peer was heard of: the
+    /// process may have stood still between the begin of the turn and its reading, and by [`now`](Self::now) the peer would then have been silent
+    /// all the while, although nothing is left in the socket that could prove otherwise.
+    #[must_use]
+    pub fn arrived(&self) -> Instant {
+        match self.clock {
+            TurnClock::Machine => self.now.max(Instant::now()),
+            TurnClock::Still => self.now,
+        }
+    }
+
     /// The newest `count` tags of [`tags`](Self::tags) can be made again: the stream keeps none of them beyond this turn,
     /// and asks `refill` for them if an output is behind. To be called right after they were put there;
     /// what reaches into tags that were told of before is ignored.

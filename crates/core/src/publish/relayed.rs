@@ -122,7 +122,7 @@ impl SourceDriver for Relayed {
         let (tags, notices) = (cx.tags.len(), cx.notices.len());
         let state = self.source.pull(cx);
         let new = (cx.tags.get(tags..).unwrap_or_default(), cx.notices.get(notices..).unwrap_or_default());
-        let has_failed = self.note(cx.now, new.0, new.1);
+        let has_failed = self.note(cx.arrived(), new.0, new.1);
         match state {
             SourceState::Failed(error) => self.end(error),
             SourceState::Ended => {
@@ -240,6 +240,7 @@ mod tests {
             let (mut tags, mut notices) = (Vec::new(), Vec::new());
             let state = self.driver.pull(&mut SourceContext {
                 now: self.now,
+                clock: crate::driver::TurnClock::Still,
                 readable: false,
                 writable: false,
                 tick: true,

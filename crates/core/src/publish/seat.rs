@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use flowcast_rtmp::flv::tag::Tag;
 use mio::{Events, Poll, Token, Waker};
 
-use crate::driver::{Refillable, SourceContext, SourceDriver, SourceState};
+use crate::driver::{Refillable, SourceContext, SourceDriver, SourceState, TurnClock};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::pool::Scratch;
@@ -108,6 +108,7 @@ impl Seat {
         }
         let state = self.driver.pull(&mut SourceContext {
             now,
+            clock: TurnClock::Machine,
             readable,
             writable,
             tick,

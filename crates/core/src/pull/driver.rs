@@ -340,7 +340,7 @@ impl Puller {
         // What comes from a network cannot be made again.
         cx.refills.clear();
         if cx.tags.len() > from {
-            (self.heard, self.resting) = (Some(cx.now), false);
+            (self.heard, self.resting) = (Some(cx.arrived()), false);
         }
         if has_media && !self.told {
             self.told = true;

@@ -93,6 +93,7 @@ impl Candidate {
         let (mut tags, mut refills, told) = (Vec::new(), Vec::new(), self.notices.len());
         let state = self.driver.pull(&mut SourceContext {
             now: cx.now,
+            clock: cx.clock,
             readable: cx.readable,
             writable: cx.writable,
             tick: cx.tick,

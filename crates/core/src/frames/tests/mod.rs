@@ -18,7 +18,7 @@ use super::channel::Channel;
 use super::worker::Airing;
 use super::*;
 use crate::config::QueueBounds;
-use crate::driver::{SourceContext, SourceState};
+use crate::driver::{SourceContext, SourceState, TurnClock};
 use crate::mix::{MixFormat, MixOptions, Mixer, Mixing};
 use crate::pool::Scratch;
 use crate::publish::encoder::{LiveOptions, Outbox, Reader, Writer, writing};
@@ -153,6 +153,7 @@ impl Studio {
         let (mut refills, mut notices, mut scratch) = (Vec::new(), Vec::new(), Scratch::default());
         let state = self.outbox.pull(&mut SourceContext {
             now: self.zero,
+            clock: TurnClock::Still,
             readable: false,
             writable: false,
             tick: true,

@@ -12,7 +12,7 @@ use flowcast_rtmp::time::MediaTime;
 
 use super::*;
 use crate::config::Config;
-use crate::driver::SourceDriver;
+use crate::driver::{SourceDriver, TurnClock};
 use crate::engine::Engine;
 use crate::engine::serving::{PublishOptions, ServerEngine};
 use crate::id::StreamId;
@@ -110,6 +110,7 @@ pub(in crate::publish) fn pull(
     let (mut refills, mut scratch) = (Vec::new(), Scratch::default());
     from(&mut SourceContext {
         now: Instant::now(),
+        clock: TurnClock::Still,
         readable: false,
         writable: false,
         tick: true,

@@ -74,8 +74,8 @@ impl Ingest {
         // Places in the tags hold no more; a publisher has nothing that could be made again anyway.
         cx.refills.clear();
         if new {
-            self.heard = cx.now;
-            self.desk.heard(cx.now);
+            self.heard = cx.arrived();
+            self.desk.heard(self.heard);
         }
     }
 

@@ -7,6 +7,7 @@ use mio::Poll;
 use parking_lot::Mutex;
 
 use super::*;
+use crate::driver::TurnClock;
 use crate::pool::Scratch;
 use crate::stream::Answer;
 
@@ -95,6 +96,7 @@ impl Rig {
         let (mut scratch, mut refills) = (Scratch::default(), Vec::new());
         self.ingest.pull(&mut SourceContext {
             now: self.now,
+            clock: TurnClock::Still,
             readable: false,
             writable: false,
             tick: true,

@@ -191,14 +191,15 @@ impl LiveLink {
             }
             true
         });
+        let arrived = cx.arrived();
         for tag in cx.tags.iter().skip(from).filter(|tag| !tag.is_header() && !tag.is_script()) {
             let millis = tag.timestamp.as_millis();
             if self.newest.is_none_or(|newest| millis > newest) {
-                (self.newest, self.heard) = (Some(millis), cx.now);
+                (self.newest, self.heard) = (Some(millis), arrived);
             }
             if tag.is_video() && !self.had_key {
                 self.had_key = tag.is_keyframe();
-                self.without_key.get_or_insert(cx.now);
+                self.without_key.get_or_insert(arrived);
             }
         }
         if let (true, Some(first)) = (begins, self.newest) {

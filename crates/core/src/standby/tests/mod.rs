@@ -14,7 +14,7 @@ use flowcast_rtmp::time::MediaTime;
 use mio::{Poll, Token};
 use parking_lot::Mutex;
 
-use crate::driver::{SourceContext, SourceDriver, SourceState};
+use crate::driver::{SourceContext, SourceDriver, SourceState, TurnClock};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::pool::Scratch;
@@ -174,6 +174,7 @@ impl Rig {
         let (mut tags, mut refills) = (Vec::new(), Vec::new());
         let state = self.driver.pull(&mut SourceContext {
             now: self.now,
+            clock: TurnClock::Still,
             readable: false,
             writable: false,
             tick: true,

@@ -6,6 +6,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::*;
 use crate::config::BacklogConfig;
+use crate::driver::TurnClock;
 use crate::id::OutputId;
 use crate::pool::Scratch;
 use crate::stream::mailbox::Commands;
@@ -93,6 +94,7 @@ impl Rig {
         let source = self.source.as_mut().expect("there is one");
         let state = source.pull(&mut SourceContext {
             now: Instant::now(),
+            clock: TurnClock::Still,
             readable: false,
             writable: false,
             tick: false,

@@ -26,7 +26,7 @@ use super::shared::{Outcome, StreamShared};
 use super::thumbnail::Shown;
 use crate::clock::pace::Ticker;
 use crate::config::Config;
-use crate::driver::{Readiness, Refillable, SourceContext, SourceDriver, SourceState};
+use crate::driver::{Readiness, Refillable, SourceContext, SourceDriver, SourceState, TurnClock};
 use crate::error::Error;
 use crate::event::bus::Told;
 use crate::event::{Event, EventKind};
@@ -397,6 +397,7 @@ impl StreamThread {
         self.tags = TAGS.take();
         self.setup.source.pull(&mut SourceContext {
             now,
+            clock: TurnClock::Machine,
             readable: woken.source_readable,
             writable: woken.source_writable,
             tick,

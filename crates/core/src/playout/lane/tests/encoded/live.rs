@@ -1,7 +1,7 @@
 //! What is published, encoded as it comes.
 
 use super::*;
-use crate::driver::{SourceContext, SourceState};
+use crate::driver::{SourceContext, SourceState, TurnClock};
 use crate::lap::Step;
 use crate::playout::direct::OpenFile;
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
@@ -41,6 +41,7 @@ impl Studio {
             (Vec::new(), Vec::new(), crate::pool::Scratch::default());
         let mut cx = SourceContext {
             now: Instant::now(),
+            clock: TurnClock::Still,
             readable: false,
             writable: false,
             tick: true,
