@@ -96,7 +96,11 @@ impl Cluster for HttpCluster {
             return Ok(());
         }
         let (Some(runner), turn) = (self.runner.upgrade(), self.nodes.draining()) else { return Ok(()) };
-        let drain = move || log::info!("streams were handed over: {}", runner.hand_all(turn, DRAIN));
+        let drain = move || {
+            // Not within the line: its arguments are looked at only where somebody keeps a log.
+            let report = runner.hand_all(turn, DRAIN);
+            log::info!("streams were handed over: {report}");
+        };
         let begun = flowcast_core::spawn("fc-drain", 256 << 10, drain);
         drop(begun.map_err(|source| {
             self.nodes.set_draining(false);
