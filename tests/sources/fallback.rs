@@ -206,9 +206,9 @@ fn a_fallback_that_is_copied_or_missing_is_told_and_the_stream_goes_on() {
     );
 
     let missing = Source::published(NAME).fallback("missing.mp4");
+    let events = studio.engine.events();
     let live =
         studio.engine.stream(missing).without_outputs().start().expect("it is looked for when it is needed");
-    let events = live.events();
     let fault = wait_event(&events, PATIENCE, |event| match &event.kind {
         EventKind::SourceFault { error } => Some(error.clone()),
         _ => None,

@@ -122,8 +122,9 @@ fn a_loop_is_mixed_with_files_and_samples_that_are_changed_on_the_air() {
         .input("music", MixInput::playlist(Playlist::files([&broken, &music])))
         .input("program", MixInput::samples(AudioFormat::f32(48_000, 1)));
     let source = Source::file(&clip).looped().with_mix(mixer);
+    // What is told right at the start is to be heard, too.
+    let events = engine.events();
     let live = engine.stream(source).record(&file).start().expect("it starts");
-    let events = live.events();
     let mixer = live.mixer().expect("it is mixed");
     let mut sink = mixer.sink("program").expect("a sink");
     assert!(mixer.sink("program").is_err() && mixer.sink("music").is_err());
@@ -346,9 +347,9 @@ fn a_stream_of_another_server_is_heard_and_comes_back() {
     let engine = Engine::new(Config::default()).expect("the defaults work");
     let pull = Pull::url(&format!("rtmp://{address}/live/guest")).reconnect(quickly());
     let mixer = Mixer::new().input("guest", MixInput::pull(pull));
+    let events = engine.events();
     let live = engine.stream(Source::file(&clip).looped().with_mix(mixer)).record(&file).start();
     let live = live.expect("it starts");
-    let events = live.events();
     wait_live(&events, "guest", true);
     wait_media(&live, 3.0);
     playing.stop(PATIENCE).expect("it runs well");
