@@ -95,10 +95,13 @@ impl Cluster for HttpCluster {
         if !self.nodes.change_draining(is_draining) || !is_draining {
             return Ok(());
         }
-        let (Some(runner), turn) = (self.runner.upgrade(), self.nodes.draining()) else { return Ok(()) };
+        let Some(runner) = self.runner.upgrade() else { return Ok(()) };
+        let (nodes, turn) = (self.nodes.clone(), self.nodes.draining());
         let drain = move || {
+            // By nobody, once the program has dropped it; nor if the node took streams again meanwhile.
+            let is_wanted = || Arc::strong_count(&runner) > 1 && nodes.draining() == turn;
             // Not within the line: its arguments are looked at only where somebody keeps a log.
-            let report = runner.hand_all(turn, DRAIN);
+            let report = runner.hand_all(DRAIN, &is_wanted);
             log::info!("streams were handed over: {report}");
         };
         let begun = flowcast_core::spawn("fc-drain", 256 << 10, drain);

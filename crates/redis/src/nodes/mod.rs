@@ -163,7 +163,7 @@ impl Nodes {
         changed
     }
 
-    /// Which time it is that it takes nothing new; `None` while it does.
+    /// Which time it is that it takes nothing new; `None` while it takes streams.
     pub(crate) fn draining(&self) -> Option<u64> {
         let turn = self.desk.draining.load(Ordering::SeqCst);
         (!is_over(turn)).then_some(turn)

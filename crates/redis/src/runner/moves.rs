@@ -53,14 +53,15 @@ impl StreamRunner {
     /// Until nothing runs here any more, up to `deadline` and what the last stream takes.
     pub fn drain(&self, deadline: Duration) -> MoveReport {
         self.nodes.set_draining(true);
-        self.hand_all(self.nodes.draining(), deadline)
+        self.hand_all(deadline, &|| true)
     }
 
-    /// Does that for as long as the node is drained this time.
-    pub(crate) fn hand_all(&self, turn: Option<u64>, deadline: Duration) -> MoveReport {
+    /// Does that for as long as the node is drained this time, and `goes_on`.
+    pub(crate) fn hand_all(&self, deadline: Duration, goes_on: &dyn Fn() -> bool) -> MoveReport {
         let until = Instant::now().checked_add(deadline);
+        let turn = self.nodes.draining();
         let takes_again = || turn.is_none() || self.nodes.draining() != turn;
-        let is_over = || takes_again() || until.is_some_and(|until| Instant::now() >= until);
+        let is_over = || takes_again() || !goes_on() || until.is_some_and(|until| Instant::now() >= until);
         let (mut moved, mut left) = (Vec::new(), BTreeMap::new());
         let mut told: HashMap<String, (String, Instant)> = HashMap::new();
         let mut empty_since = None;

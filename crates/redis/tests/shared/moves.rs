@@ -202,3 +202,33 @@ fn what_is_being_started_anew_when_its_node_is_drained_begins_elsewhere_and_coun
     assert_eq!(report.moved, [("show".to_owned(), "two".to_owned())], "{report}");
     assert!(report.left.is_empty(), "{report}");
 }
+
+/// As the API and the page do it, which keep no log.
+#[cfg(feature = "http")]
+#[test]
+fn a_node_that_is_drained_by_the_api_hands_over_until_its_runner_is_dropped() {
+    use flowcast_http::Cluster as _;
+    use flowcast_redis::HttpCluster;
+
+    if !need(&[Need::Redis]) {
+        return;
+    }
+    let store = store();
+    let [one, two] = ["one", "two"].map(|name| CLUSTER.join(&store.url(), name, &[]));
+    let first = Arc::new(one.run());
+    let cluster = HttpCluster::new(&one.nodes, &one.desired, &first);
+    one.desired.put("show", &resting("show")).unwrap();
+    one.runs_on("show", "one");
+    let second = two.run();
+    sees(&one, "two");
+    cluster.set_draining(true).unwrap();
+    two.runs_on("show", "two");
+    cluster.set_draining(false).unwrap();
+    drop(second);
+    one.runs_on("show", "one");
+    // Now there is nobody who would take it.
+    cluster.set_draining(true).unwrap();
+    one.waits_for("show", |status| status.to_string().contains("it stays: "));
+    drop(first);
+    one.waits_for("show", |status| matches!(status, DesiredStatus::Waiting { .. }));
+}
