@@ -168,7 +168,7 @@ fn streams_whose_sources_rest_need_nothing() {
     machine.run(30);
     assert_eq!(machine.rungs()[0], 2, "there is no room: {:?}", machine.steps);
     // Their encoders are open, and have nothing to do.
-    machine.rest(20, 1, Use { all: 0.05, own: 0.05 });
+    machine.rest(20, 1, Use { all: 0.1, own: 0.1 });
     assert_eq!(machine.rungs(), [0; 10]);
 }
 
