@@ -128,6 +128,7 @@ impl Link {
 
     fn read(&mut self, cx: &mut SourceContext<'_>, host: &str) -> Result<Found, Error> {
         let (mut budget, enough) = (READ_BUDGET, cx.tags.len() + TAG_BUDGET);
+        let mut arrived = cx.arrived();
         loop {
             while let Some(event) = self.session.poll_event() {
                 match event {
@@ -135,7 +136,7 @@ impl Link {
                         cx.notices.extend(self.continuity.mend(&mut tag, cx.now));
                         // As publishers' tags are: one track each, in FLV's own form where the codec has one.
                         cx.tags.extend(enhanced::single_tracks(tag).map(enhanced::in_flv_form));
-                        (self.heard, self.has_media) = (cx.arrived(), true);
+                        (self.heard, self.has_media) = (arrived, true);
                         if cx.tags.len() >= enough {
                             return Ok(Found::Media(true));
                         }
@@ -157,7 +158,8 @@ impl Link {
             match self.transport.read(cx.scratch) {
                 Ok(count) => {
                     let bytes = cx.scratch.get(..count).unwrap_or_default();
-                    self.session.handle_input(cx.arrived(), bytes).map_err(|source| rtmp(host, source))?;
+                    arrived = cx.arrived();
+                    self.session.handle_input(arrived, bytes).map_err(|source| rtmp(host, source))?;
                     budget = budget.saturating_sub(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
